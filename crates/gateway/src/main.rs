@@ -1,0 +1,2 @@
+//! duo-gateway
+fn main() {}

@@ -1,0 +1,2 @@
+//! duo-operator
+fn main() {}

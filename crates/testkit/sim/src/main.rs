@@ -1,0 +1,2 @@
+//! duo-sim
+fn main() {}

@@ -1,0 +1,1 @@
+//! Suites that need a cluster or several programs.
