@@ -1,1 +1,3 @@
 //! duo-testkit
+
+pub mod images;
