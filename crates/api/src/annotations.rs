@@ -1,0 +1,26 @@
+//! Names of annotations, labels and finalizers that Duo Operator reads or writes.
+
+/// Finalizer on all three kinds: GitLab (and only what is ours there) is cleaned up before the object goes.
+pub const FINALIZER: &str = "duo.selfhosted.dev/finalizer";
+/// Global id of the object in GitLab that belongs to this resource, e.g. `gid://gitlab/Ai::SelfHostedModel/7`.
+/// Written after a create or an adoption; survives a lost status.
+pub const EXTERNAL_ID: &str = "duo.selfhosted.dev/external-id";
+/// Written before the create call and removed after it: a model of this name that appears in GitLab while the mark
+/// stands was made by us, even if the answer was lost. Value: the name that was being created.
+pub const CREATE_PENDING: &str = "duo.selfhosted.dev/create-pending";
+/// GitLab's Local AI gateway URL from before the operator set its own; put back on deletion. Empty: there was none.
+pub const PREVIOUS_GATEWAY_URL: &str = "duo.selfhosted.dev/previous-gateway-url";
+/// `"true"`: let go of the object at once without touching GitLab.
+pub const ABANDON: &str = "duo.selfhosted.dev/abandon";
+/// A new value rotates the gateway's signing keys; the previous key stays valid for checking.
+pub const ROTATE_SIGNING_KEYS: &str = "duo.selfhosted.dev/rotate-signing-keys";
+/// On gateway pods: touched when a mounted key or setting changed, so that kubelet refreshes the volume at once.
+pub const CONFIG_HASH: &str = "duo.selfhosted.dev/config-hash";
+/// On FeatureAssignments: comma-separated features that this object has set in GitLab. Written before the first write to
+/// GitLab, so that a feature that is taken out of the spec is unassigned even when the status is lost.
+pub const ASSIGNED_FEATURES: &str = "duo.selfhosted.dev/assigned-features";
+
+/// Label with the owning AIGateway's name on every child object.
+pub const GATEWAY_LABEL: &str = "duo.selfhosted.dev/aigateway";
+/// `app.kubernetes.io/managed-by` of every child object, and the field manager's prefix.
+pub const MANAGED_BY: &str = "duo-operator";

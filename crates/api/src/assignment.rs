@@ -1,0 +1,87 @@
+//! `FeatureAssignment`: features of GitLab Duo served by one model.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{DeletionPolicy, LocalRef};
+use crate::condition::Condition;
+use crate::feature::Feature;
+
+/// Features of GitLab Duo served by one model.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "duo.selfhosted.dev",
+    version = "v1alpha1",
+    kind = "FeatureAssignment",
+    plural = "featureassignments",
+    singular = "featureassignment",
+    shortname = "fa",
+    category = "duo",
+    namespaced,
+    status = "FeatureAssignmentStatus",
+    derive = "PartialEq",
+    doc = "Features of GitLab Duo served by one model.",
+    selectable = ".spec.gatewayRef.name",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.gatewayRef.name"),
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.modelRef.name"),
+    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.provider", priority = 1),
+    printcolumn(name = "Features", type_ = "string", json_path = ".spec.features", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = Rule::new("has(self.modelRef) != has(self.provider)")
+        .message("exactly one of modelRef and provider must be set: modelRef names a SelfHostedModel, provider is Disabled or GitLabManaged"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct FeatureAssignmentSpec {
+    /// The AIGateway whose GitLab is meant. Cannot be changed.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("gatewayRef cannot be changed: create another FeatureAssignment for the other gateway"))]
+    pub gateway_ref: LocalRef,
+    /// Features and sub-features. A chat sub-feature that no assignment names uses Duo Chat's model.
+    #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "set"))]
+    pub features: Vec<Feature>,
+    /// The SelfHostedModel that serves the features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_ref: Option<LocalRef>,
+    /// In place of a model: `Disabled` switches the features off, `GitLabManaged` uses GitLab's own models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<AssignmentProvider>,
+    /// What happens to the features in GitLab when this object is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// `true`: the operator writes nothing for this object.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+}
+
+/// What serves a feature when no self-hosted model does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AssignmentProvider {
+    /// The feature is off for the instance.
+    Disabled,
+    /// GitLab's own models serve it (GitLab: `VENDORED`); impossible with an offline licence.
+    GitLabManaged,
+}
+
+/// Observed state of a FeatureAssignment. A cache: losing it loses nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FeatureAssignmentStatus {
+    /// Generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// See the module on conditions for the types.
+    #[serde(default)]
+    #[schemars(schema_with = "crate::schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
