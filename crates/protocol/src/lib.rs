@@ -1,1 +1,13 @@
-//! duo-protocol
+//! The pure middle of the gateway: what GitLab sends, what a model server is asked, and how its answer goes back.
+//!
+//! A request goes through it as data: [`contract`] reads the body, [`identifier`] and [`family`] say which model is
+//! meant, [`build`] makes the neutral [`model::ModelRequest`] out of our [`prompts`], [`capability`] fits it to what
+//! the model takes, [`openai`] writes and reads the wire format of OpenAI-compatible servers, [`react`] and
+//! [`postprocess`] turn the answer into what GitLab reads, [`failure`] maps a failed call to an HTTP answer.
+//!
+//! It must not know a client, a runtime, a socket, an environment variable or the time: clocks and dates are passed in.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail"))]
+
+pub mod failure;
+pub mod model;
