@@ -1,1 +1,44 @@
-//! duo-gitlab
+//! Client of GitLab's admin API for Duo Self-Hosted: GraphQL documents, versions, typed calls, typed errors.
+//!
+//! Knows nothing of Kubernetes, of custom resources, of policies: it does what it is told and says what GitLab said.
+//!
+//! ```no_run
+//! # async fn f() -> duo_gitlab::Result<()> {
+//! use duo_gitlab::{Client, ClientConfig, SchemaCache, Token};
+//! let cache = SchemaCache::new(); // one per process
+//! let config = ClientConfig {
+//!     base_url: "https://gitlab.example.com".parse().map_err(|_| duo_gitlab::Error::Configuration { what: "url".into() })?,
+//!     token: Token::new("glpat-…"),
+//!     ca_bundle_pem: None,
+//!     request_timeout: std::time::Duration::from_secs(10),
+//!     user_agent: "duo-operator/0.1".into(),
+//! };
+//! let gitlab = Client::with_cache(config, cache)?;
+//! let observation = gitlab.observe().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Never logged, never kept in errors: the access token, models' API keys, request variables, `extensions` of answers.
+
+mod client;
+mod documents;
+mod error;
+mod graphql;
+mod introspection;
+mod observe;
+mod schema;
+mod token;
+mod transport;
+mod types;
+mod write;
+
+pub use client::Client;
+pub use error::{Error, Result};
+pub use schema::{Capabilities, SchemaCache, Source};
+pub use token::Token;
+pub use transport::{CallObserver, CallOutcome, ClientConfig};
+pub use types::{
+    AddOn, ApiToken, DuoSettings, FeatureProvider, FeatureSetting, License, Metadata, ModelInput, ModelProvider,
+    Observation, PLACEHOLDER_ENDPOINT, Probe, SelfHostedModel, SettingsInput, TokenInfo, normalize_text, normalize_url,
+};
+pub use write::Deleted;

@@ -1,0 +1,429 @@
+//! HTTP to one GitLab: one request, one bounded answer, one typed error. Knows nothing of models and features.
+
+use std::{error::Error as StdError, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use url::Url;
+
+use crate::{
+    error::{Error, Result},
+    token::{Token, scrub},
+};
+
+/// Longest answer of an ordinary call. A hundred models with their fields are some 50 KiB.
+pub(crate) const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+
+/// Longest wait that a `Retry-After` can ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// One finished call, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallOutcome {
+    /// Name of the GraphQL operation, or of the REST resource.
+    pub operation: &'static str,
+    /// `OK` or the category of the error.
+    pub result: &'static str,
+    /// Time from the first byte sent to the end of the answer.
+    pub duration: Duration,
+}
+
+/// Called after every request.
+pub type CallObserver = Arc<dyn Fn(CallOutcome) + Send + Sync>;
+
+/// How to reach one GitLab.
+#[derive(Clone)]
+pub struct ClientConfig {
+    /// GitLab's own URL, with its path when GitLab runs under a relative URL. Not the API's URL.
+    pub base_url: Url,
+    /// Personal access token of an administrator; scope `api`.
+    pub token: Token,
+    /// Additional certificate authorities, PEM, one or several.
+    pub ca_bundle_pem: Option<Vec<u8>>,
+    /// Limit of one request, connecting and reading included. The health check and the connection check, which wait for
+    /// other systems, have longer ones of their own.
+    pub request_timeout: Duration,
+    /// `User-Agent` of every request.
+    pub user_agent: String,
+}
+
+impl std::fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("base_url", &self.base_url.as_str())
+            .field("request_timeout", &self.request_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The HTTP side of a client.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    http: reqwest::Client,
+    graphql: Url,
+    rest: Url,
+    host: String,
+    token: Token,
+    authorization: HeaderValue,
+    timeout: Duration,
+    observer: Option<CallObserver>,
+}
+
+impl Transport {
+    pub(crate) fn new(config: ClientConfig) -> Result<Self> {
+        let ClientConfig { base_url, token, ca_bundle_pem, request_timeout, user_agent } = config;
+        if !matches!(base_url.scheme(), "http" | "https") || base_url.host_str().is_none() {
+            return Err(configuration(format!("spec.gitlab.url `{base_url}` is not an http(s) URL")));
+        }
+        if !base_url.username().is_empty() || base_url.password().is_some() {
+            return Err(configuration(
+                "spec.gitlab.url carries credentials; name a Secret in spec.gitlab.tokenSecretRef".into(),
+            ));
+        }
+        if token.is_empty() {
+            return Err(configuration("the access token is empty; fill the key of spec.gitlab.tokenSecretRef".into()));
+        }
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| {
+            configuration("the access token has characters that no token has; check the Secret's key".into())
+        })?;
+        authorization.set_sensitive(true);
+        let host = match base_url.port() {
+            Some(port) => format!("{}:{port}", base_url.host_str().unwrap_or_default()),
+            None => base_url.host_str().unwrap_or_default().to_owned(),
+        };
+        let http = build_http(&base_url, ca_bundle_pem.as_deref(), request_timeout, &user_agent)?;
+        let graphql = below(&base_url, "api/graphql")?;
+        let rest = below(&base_url, "api/v4/")?;
+        Ok(Self { http, graphql, rest, host, token, authorization, timeout: request_timeout, observer: None })
+    }
+
+    pub(crate) fn set_observer(&mut self, observer: CallObserver) {
+        self.observer = Some(observer);
+    }
+
+    pub(crate) fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// Identifies the instance in the schema cache.
+    pub(crate) fn instance(&self) -> &str {
+        self.graphql.as_str()
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Posts a GraphQL body and returns the whole bounded answer of an HTTP 200.
+    pub(crate) async fn post_graphql(&self, call: Call<'_>, body: Vec<u8>) -> Result<Bytes> {
+        let started = std::time::Instant::now();
+        let result = async {
+            let response = self.send(call, self.http.post(self.graphql.clone()), Some(body)).await?;
+            self.read(call, response, ANSWER_LIMIT).await
+        }
+        .await;
+        self.observe(call.operation, started.elapsed(), result.as_ref().err());
+        result
+    }
+
+    /// Posts a GraphQL body and returns the answer of an HTTP 200 for streaming.
+    pub(crate) async fn post_graphql_streaming(&self, call: Call<'_>, body: Vec<u8>) -> Result<reqwest::Response> {
+        let started = std::time::Instant::now();
+        let result = self.send(call, self.http.post(self.graphql.clone()), Some(body)).await;
+        self.observe(call.operation, started.elapsed(), result.as_ref().err());
+        result
+    }
+
+    /// Reads a REST resource below `/api/v4/`.
+    pub(crate) async fn get_rest(&self, call: Call<'_>, path: &str) -> Result<Bytes> {
+        let started = std::time::Instant::now();
+        let result = async {
+            let url = self.rest.join(path).map_err(|e| configuration(format!("REST path `{path}`: {e}")))?;
+            let response = self.send(call, self.http.get(url), None).await?;
+            self.read(call, response, ANSWER_LIMIT).await
+        }
+        .await;
+        self.observe(call.operation, started.elapsed(), result.as_ref().err());
+        result
+    }
+
+    fn observe(&self, operation: &'static str, duration: Duration, error: Option<&Error>) {
+        let result = error.map_or("OK", Error::category);
+        tracing::debug!(operation, result, duration_ms = duration.as_millis() as u64, host = %self.host, "call to GitLab");
+        if let Some(observer) = &self.observer {
+            observer(CallOutcome { operation, result, duration });
+        }
+    }
+
+    /// Sends one request; every status but 200 and every HTML page is an error.
+    async fn send(
+        &self,
+        call: Call<'_>,
+        request: reqwest::RequestBuilder,
+        body: Option<Vec<u8>>,
+    ) -> Result<reqwest::Response> {
+        let mut request = request
+            .timeout(call.timeout)
+            .header(header::AUTHORIZATION, self.authorization.clone())
+            .header(header::ACCEPT, "application/json");
+        if let Some(body) = body {
+            request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request.send().await.map_err(|e| self.transport_error(call, &e))?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return if is_html(response.headers()) {
+                Err(Error::NotGraphQl { operation: call.operation, what: "an HTML page".into() })
+            } else {
+                Ok(response)
+            };
+        }
+        Err(self.status_error(call, status, response).await)
+    }
+
+    async fn read(&self, call: Call<'_>, response: reqwest::Response, limit: usize) -> Result<Bytes> {
+        let too_large = Error::AnswerTooLarge { operation: call.operation, limit };
+        if response.content_length().is_some_and(|n| n > limit as u64) {
+            return Err(too_large);
+        }
+        let mut body = BytesMut::new();
+        let mut stream = response.bytes_stream();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|e| self.transport_error(call, &e))?;
+            if body.len() + chunk.len() > limit {
+                return Err(too_large);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    async fn status_error(&self, call: Call<'_>, status: StatusCode, response: reqwest::Response) -> Error {
+        let operation = call.operation;
+        let retry_after = retry_after(response.headers(), jiff::Timestamp::now());
+        if status.is_redirection() {
+            let target = redirect_target(&self.graphql, response.headers());
+            return Error::Redirected { target: scrub(&target, &self.secrets(call)) };
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Error::RateLimited { retry_after };
+        }
+        let html = is_html(response.headers());
+        let body = self.read(call, response, 64 * 1024).await.unwrap_or_default();
+        let message = scrub(&error_words(&body, html, status), &self.secrets(call));
+        match status {
+            StatusCode::UNAUTHORIZED => Error::TokenInvalid { message },
+            // GitLab's REST API says with 403 that the token's scope is too small
+            StatusCode::FORBIDDEN if message.contains("insufficient_scope") => {
+                Error::TokenLacksRights { operation, message }
+            }
+            StatusCode::FORBIDDEN => Error::Forbidden { operation, message },
+            StatusCode::UNPROCESSABLE_ENTITY => Error::SchemaMismatch { operation, message },
+            s if s.is_server_error() => Error::ServerError { operation, status: s.as_u16(), message, retry_after },
+            s => Error::UnexpectedStatus { operation, status: s.as_u16(), message },
+        }
+    }
+
+    pub(crate) fn transport_error(&self, call: Call<'_>, error: &reqwest::Error) -> Error {
+        if error.is_timeout() {
+            return Error::Timeout { operation: call.operation, after: call.timeout };
+        }
+        let causes = Causes::of(error);
+        let cause = scrub(&causes.text, &self.secrets(call));
+        let host = self.host.clone();
+        if causes.tls { Error::Tls { host, cause } } else { Error::Unreachable { host, cause } }
+    }
+
+    pub(crate) fn secrets<'a>(&'a self, call: Call<'a>) -> Vec<&'a Token> {
+        std::iter::once(&self.token).chain(call.secret).collect()
+    }
+}
+
+/// What a single call is called, how long it may take and which secret it carries besides the access token.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) operation: &'static str,
+    pub(crate) timeout: Duration,
+    pub(crate) secret: Option<&'a Token>,
+}
+
+fn configuration(what: String) -> Error {
+    Error::Configuration { what }
+}
+
+fn below(base: &Url, path: &str) -> Result<Url> {
+    let mut base = base.clone();
+    base.set_query(None);
+    base.set_fragment(None);
+    if !base.path().ends_with('/') {
+        let path = format!("{}/", base.path());
+        base.set_path(&path);
+    }
+    base.join(path).map_err(|e| configuration(format!("spec.gitlab.url `{base}`: {e}")))
+}
+
+fn build_http(base: &Url, ca: Option<&[u8]>, timeout: Duration, user_agent: &str) -> Result<reqwest::Client> {
+    let certificates = match ca {
+        None => Vec::new(),
+        Some(pem) => {
+            let found = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|e| configuration(format!("spec.gitlab.caBundleRef holds no readable PEM: {}", causes(&e))))?;
+            if found.is_empty() {
+                return Err(configuration("spec.gitlab.caBundleRef holds no certificate in PEM form".into()));
+            }
+            found
+        }
+    };
+    // HTTPS_PROXY and NO_PROXY apply by reqwest's default. Redirects are never followed: the token would follow, too.
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(timeout.min(Duration::from_secs(5)))
+            .pool_max_idle_per_host(4)
+            .pool_idle_timeout(Duration::from_secs(60))
+    };
+    match builder().tls_certs_merge(certificates.clone()).build() {
+        Ok(client) => Ok(client),
+        // An image without a system trust store: the given authorities alone, or none when TLS is not used.
+        Err(_) if !certificates.is_empty() || base.scheme() == "http" => builder()
+            .tls_certs_only(certificates)
+            .build()
+            .map_err(|e| configuration(format!("spec.gitlab.caBundleRef: {}", causes(&e)))),
+        Err(e) => Err(configuration(format!("TLS: {}", causes(&e)))),
+    }
+}
+
+fn causes(error: &reqwest::Error) -> String {
+    Causes::of(error).text
+}
+
+/// The chain of causes, without URLs: proxies' URLs may carry passwords.
+struct Causes {
+    text: String,
+    tls: bool,
+}
+
+impl Causes {
+    fn of(error: &reqwest::Error) -> Self {
+        let mut innermost = String::new();
+        let mut tls = false;
+        let mut current: Option<&(dyn StdError + 'static)> = error.source();
+        while let Some(cause) = current {
+            innermost = cause.to_string();
+            tls |= cause.is::<rustls::Error>();
+            current = cause.source();
+            if let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
+                // io::Error hides its inner error from source()
+                tls |= inner.is::<rustls::Error>();
+                innermost = inner.to_string();
+                current = inner.source();
+            }
+        }
+        if innermost.is_empty() {
+            innermost = "connection failed".into();
+        }
+        Self { text: innermost, tls }
+    }
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/html"))
+}
+
+fn redirect_target(from: &Url, headers: &HeaderMap) -> String {
+    headers
+        .get(header::LOCATION)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|location| from.join(location).ok())
+        .map_or_else(|| "an address it does not name".into(), |url| url.origin().ascii_serialization())
+}
+
+/// `Retry-After` is a number of seconds or an HTTP date (RFC 9110).
+fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+            Duration::from_secs(u64::try_from(at.as_second() - now.as_second()).unwrap_or(0))
+        }
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
+}
+
+/// GitLab's words out of an error body: GraphQL `errors[].message`, REST `message` or `error` (+ description).
+fn error_words(body: &[u8], html: bool, status: StatusCode) -> String {
+    let reason = || status.canonical_reason().unwrap_or("no reason given").to_owned();
+    if html {
+        return format!("{} (an HTML page)", reason());
+    }
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return reason();
+    };
+    let text = |v: &serde_json::Value| v.as_str().map(str::to_owned);
+    if let Some(errors) = json.get("errors").and_then(|e| e.as_array()) {
+        let all: Vec<_> = errors.iter().filter_map(|e| e.get("message").and_then(text)).collect();
+        if !all.is_empty() {
+            return all.join("; ");
+        }
+    }
+    let error = json.get("error").and_then(text);
+    let description = json.get("error_description").or(json.get("message")).and_then(text);
+    match (error, description) {
+        (Some(e), Some(d)) => format!("{e}: {d}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => reason(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_never_more_than_an_hour() {
+        let now: jiff::Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let cases = [
+            ("17", Some(17)),
+            (" 17 ", Some(17)),
+            ("Sun, 22 Nov 2026 10:00:30 GMT", Some(30)),
+            ("Sun, 22 Nov 2026 09:00:00 GMT", Some(0)),
+            ("999999", Some(3600)),
+            ("soon", None),
+            ("-5", None),
+        ];
+        for (value, seconds) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn paths_are_below_a_relative_url() {
+        for (base, graphql) in [
+            ("https://gitlab.example.com", "https://gitlab.example.com/api/graphql"),
+            ("https://example.com/gitlab", "https://example.com/gitlab/api/graphql"),
+            ("https://example.com/gitlab/?x=1#y", "https://example.com/gitlab/api/graphql"),
+        ] {
+            assert_eq!(below(&base.parse().unwrap(), "api/graphql").unwrap().as_str(), graphql);
+        }
+    }
+
+    #[test]
+    fn error_bodies_of_graphql_rest_and_oauth_give_their_words() {
+        let status = StatusCode::UNAUTHORIZED;
+        for (body, words) in [
+            (r#"{"errors":[{"message":"Invalid token"}]}"#, "Invalid token"),
+            (r#"{"message":"401 Unauthorized"}"#, "401 Unauthorized"),
+            (r#"{"error":"insufficient_scope","error_description":"needs api"}"#, "insufficient_scope: needs api"),
+            ("gibberish", "Unauthorized"),
+        ] {
+            assert_eq!(error_words(body.as_bytes(), false, status), words);
+        }
+        assert_eq!(error_words(b"<html>", true, status), "Unauthorized (an HTML page)");
+    }
+}
