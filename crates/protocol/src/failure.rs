@@ -163,8 +163,7 @@ fn scrub_word(word: &str) -> &str {
 
 fn without_echo(reason: &str, asked: &[ChatMessage]) -> String {
     // the reason was folded to single blanks, so the question is, too
-    let asked: Vec<String> =
-        asked.iter().map(|m| m.content.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let asked: Vec<String> = asked.iter().map(|m| m.content.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let repeats = |window: &[char]| {
         let window: String = window.iter().collect();
         asked.iter().any(|text| text.contains(&window))

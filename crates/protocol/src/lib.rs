@@ -9,5 +9,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail"))]
 
+pub mod contract;
 pub mod failure;
+pub mod family;
+pub mod identifier;
 pub mod model;
