@@ -1,0 +1,184 @@
+//! The table of capabilities.
+
+use super::{Capability, TokenLimit};
+use crate::family::Family;
+use crate::identifier::{Identifier, Provider};
+
+/// The common case of an OpenAI-compatible server.
+const OPENAI: Capability = Capability {
+    system: true,
+    prefill: false,
+    temperature: true,
+    both_samplings: true,
+    stop: true,
+    most_stops: 4,
+    strict_turns: false,
+    continue_final_message: false,
+    token_limit: TokenLimit::MaxTokens,
+    most_tokens: None,
+};
+
+/// The common case on Bedrock.
+const BEDROCK: Capability = Capability { strict_turns: true, ..OPENAI };
+
+/// What the model named by `identifier` takes.
+pub fn of(identifier: &Identifier, family: Family) -> Capability {
+    let model = identifier.model.to_ascii_lowercase();
+    match &identifier.provider {
+        Provider::Bedrock => bedrock(&model),
+        Provider::Anthropic => claude(&model, BEDROCK),
+        Provider::OpenAi | Provider::Azure => openai(&model, family),
+        Provider::CustomOpenai => custom(&model, family),
+        Provider::VertexAi if model.contains("claude") => claude(&model, BEDROCK),
+        Provider::VertexAi | Provider::Other(_) => OPENAI,
+    }
+}
+
+fn bedrock(model: &str) -> Capability {
+    // a region prefix (`us.`, `eu.`, …) or an ARN may stand before the vendor: search, do not compare
+    if model.contains("anthropic.") || model.contains("claude") {
+        return claude(model, BEDROCK);
+    }
+    // "This model doesn't support system messages."
+    if model.contains("mistral.mixtral-8x7b-instruct") || model.contains("mistral.mistral-7b-instruct") {
+        return Capability { system: false, most_tokens: Some(4096), ..BEDROCK };
+    }
+    if model.contains("amazon.titan-text") || model.contains("cohere.command-text") {
+        return Capability { system: false, stop: !model.contains("titan"), ..BEDROCK };
+    }
+    // Llama's inference parameters on Bedrock have no stop sequences, and answers end at 2,048 tokens
+    if model.contains("meta.llama") {
+        return Capability { stop: false, most_tokens: Some(2048), ..BEDROCK };
+    }
+    if model.contains("openai.gpt-oss") {
+        return Capability { stop: false, ..BEDROCK };
+    }
+    BEDROCK
+}
+
+/// Claude, wherever it is served under Anthropic's rules.
+fn claude(model: &str, base: Capability) -> Capability {
+    let new = |name: &str, least: (u32, u32)| version_after(model, name).is_some_and(|v| v >= least);
+    let refuses_temperature =
+        new("opus-", (4, 7)) || new("sonnet-", (5, 0)) || new("haiku-", (5, 0)) || new("fable-", (5, 0));
+    // Claude 4.6 and later refuse a trailing assistant message
+    let refuses_prefill = ["opus-", "sonnet-", "haiku-", "fable-"].iter().any(|name| new(name, (4, 6)));
+    // from Opus 4.1 and the 4.5 models on, temperature or top_p, not both
+    let one_sampling = new("opus-", (4, 1)) || new("sonnet-", (4, 5)) || new("haiku-", (4, 5)) || new("fable-", (4, 0));
+    Capability {
+        prefill: !refuses_prefill,
+        temperature: !refuses_temperature,
+        both_samplings: !one_sampling,
+        most_tokens: model
+            .contains("claude-3-")
+            .then_some(4096)
+            .filter(|_| !model.contains("claude-3-5") && !model.contains("claude-3-7")),
+        ..base
+    }
+}
+
+/// The version that follows `name` in a Claude id: `claude-opus-4-7-…` is (4, 7), `claude-sonnet-4-20250514` (4, 0).
+fn version_after(model: &str, name: &str) -> Option<(u32, u32)> {
+    let (_, rest) = model.split_once(name)?;
+    let mut numbers =
+        rest.split(|c: char| !c.is_ascii_digit()).map(|part| if part.len() > 2 { None } else { part.parse().ok() });
+    let major = numbers.next()??;
+    let minor = numbers.next().flatten().unwrap_or(0);
+    Some((major, minor))
+}
+
+fn openai(model: &str, family: Family) -> Capability {
+    if is_reasoning(model) {
+        return Capability { temperature: false, stop: false, token_limit: TokenLimit::MaxCompletionTokens, ..OPENAI };
+    }
+    let strict_turns = family.is_mistral_like();
+    Capability { strict_turns, ..OPENAI }
+}
+
+/// GPT-5 and the o-series: own name of the token limit, no temperature but the default, no stop sequences.
+fn is_reasoning(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    ["gpt-5", "gpt5", "o1", "o3", "o4"].iter().any(|start| name.starts_with(start)) && !name.starts_with("gpt-5-chat")
+}
+
+fn custom(model: &str, family: Family) -> Capability {
+    let base = if family == Family::Gpt { openai(model, family) } else { OPENAI };
+    if family == Family::Claude3 || model.contains("claude") {
+        let claude = claude(model, base);
+        // behind an OpenAI-compatible door nobody promises that a trailing assistant message is continued
+        return Capability { prefill: false, ..claude };
+    }
+    Capability {
+        // Gemma's chat template raises on the system role
+        system: family != Family::Codegemma && !model.contains("gemma"),
+        // the templates of Mistral and Gemma raise unless user and assistant alternate, beginning with the user
+        strict_turns: family.is_mistral_like()
+            || matches!(family, Family::Codegemma | Family::Llama3 | Family::Codellama),
+        prefill: family == Family::Mistral,
+        continue_final_message: family == Family::Mistral,
+        ..base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cap(identifier: &str, family: Family) -> Capability {
+        of(&Identifier::parse(identifier).unwrap(), family)
+    }
+
+    #[test]
+    fn trap_mixtral_and_mistral_7b_on_bedrock_refuse_system_messages() {
+        for id in [
+            "bedrock/mistral.mixtral-8x7b-instruct-v0:1",
+            "bedrock/mistral.mistral-7b-instruct-v0:2",
+            "bedrock/us.mistral.mixtral-8x7b-instruct-v0:1",
+            "bedrock/arn:aws:bedrock:eu-west-1::foundation-model/mistral.mixtral-8x7b-instruct-v0:1",
+        ] {
+            assert!(!cap(id, Family::Mixtral).system, "{id}");
+        }
+        assert!(cap("bedrock/mistral.mistral-large-2407-v1:0", Family::Mistral).system);
+        assert!(cap("custom_openai/Mixtral-8x7B-Instruct-v0.1", Family::Mixtral).system);
+    }
+
+    #[test]
+    fn trap_claude_prefill_and_temperature_by_version() {
+        let table = [
+            ("bedrock/anthropic.claude-3-sonnet-20240229-v1:0", true, true, true),
+            ("bedrock/anthropic.claude-3-5-sonnet-20241022-v2:0", true, true, true),
+            ("bedrock/us.anthropic.claude-3-7-sonnet-20250219-v1:0", true, true, true),
+            ("bedrock/anthropic.claude-sonnet-4-20250514-v1:0", true, true, true),
+            ("bedrock/anthropic.claude-sonnet-4-5-20250929-v1:0", true, true, false),
+            ("bedrock/anthropic.claude-opus-4-1-20250805-v1:0", true, true, false),
+            ("bedrock/global.anthropic.claude-sonnet-4-6", false, true, false),
+            ("bedrock/eu.anthropic.claude-opus-4-7", false, false, false),
+            ("bedrock/anthropic.claude-opus-4-8-v1", false, false, false),
+            ("bedrock/anthropic.claude-sonnet-5", false, false, false),
+            ("anthropic/claude-fable-5", false, false, false),
+        ];
+        for (id, prefill, temperature, both) in table {
+            let cap = cap(id, Family::Claude3);
+            assert_eq!((cap.prefill, cap.temperature, cap.both_samplings), (prefill, temperature, both), "{id}");
+        }
+    }
+
+    #[test]
+    fn trap_gpt_5_wants_max_completion_tokens() {
+        for id in ["azure/gpt-5", "openai/gpt-5-mini", "azure/o3-mini", "custom_openai/gpt-5"] {
+            assert_eq!(cap(id, Family::Gpt).token_limit, TokenLimit::MaxCompletionTokens, "{id}");
+        }
+        for id in ["azure/gpt-4o", "azure/gpt-35-turbo", "custom_openai/gpt-4", "custom_openai/my-model"] {
+            assert_eq!(cap(id, Family::Gpt).token_limit, TokenLimit::MaxTokens, "{id}");
+        }
+    }
+
+    #[test]
+    fn only_family_mistral_is_told_to_continue_its_final_message() {
+        for family in Family::ALL {
+            let cap = cap("custom_openai/m", family);
+            assert_eq!(cap.continue_final_message, family == Family::Mistral, "{family}");
+        }
+        assert!(!cap("bedrock/mistral.mistral-large-2407-v1:0", Family::Mistral).continue_final_message);
+    }
+}

@@ -1,0 +1,95 @@
+//! Whole answers.
+
+use serde::Deserialize;
+
+use crate::model::{ModelAnswer, StopReason, UpstreamFailure, Usage};
+
+#[derive(Deserialize)]
+struct Answer {
+    choices: Option<Vec<Choice>>,
+    usage: Option<UsageCounts>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Option<Message>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: Option<Content>,
+}
+
+/// `content` of a message: a string, or a list of parts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+pub(super) struct Part {
+    text: Option<String>,
+}
+
+impl Content {
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Content::Text(text) => text,
+            Content::Parts(parts) => parts.into_iter().filter_map(|part| part.text).collect(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct UsageCounts {
+    #[serde(default)]
+    prompt_tokens: Option<u64>,
+    #[serde(default)]
+    completion_tokens: Option<u64>,
+}
+
+impl UsageCounts {
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            input_tokens: self.prompt_tokens.unwrap_or_default(),
+            output_tokens: self.completion_tokens.unwrap_or_default(),
+        }
+    }
+}
+
+/// Reads the body of a 2xx answer to a request without a stream.
+///
+/// # Errors
+/// [`UpstreamFailure::Protocol`] for HTML, half a JSON, or JSON without a choice; [`UpstreamFailure::Status`] for an
+/// error object under a 200.
+pub fn parse_answer(body: &[u8]) -> Result<ModelAnswer, UpstreamFailure> {
+    let answer: Answer =
+        serde_json::from_slice(body).map_err(|_| UpstreamFailure::Protocol { reason: describe(body) })?;
+    let Some(choice) = answer.choices.and_then(|choices| choices.into_iter().next()) else {
+        if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body)
+            && let Some(failure) = super::error::error_object(&value, &[])
+        {
+            return Err(failure);
+        }
+        return Err(UpstreamFailure::Protocol { reason: "the answer has no choices".into() });
+    };
+    Ok(ModelAnswer {
+        text: choice.message.and_then(|m| m.content).map(Content::into_text).unwrap_or_default(),
+        stop: choice.finish_reason.as_deref().map_or(StopReason::EndTurn, StopReason::from_openai),
+        usage: answer.usage.map(|u| u.usage()),
+    })
+}
+
+/// What a body that is no JSON answer looks like, without quoting it.
+pub(super) fn describe(body: &[u8]) -> String {
+    let start = body.trim_ascii_start();
+    match start.first() {
+        None => "an empty body".into(),
+        Some(b'<') => "HTML or XML instead of JSON; check the endpoint, it usually ends in /v1".into(),
+        Some(b'{' | b'[') => "broken or unexpected JSON".into(),
+        Some(_) => "text instead of JSON".into(),
+    }
+}

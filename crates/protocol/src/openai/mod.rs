@@ -1,0 +1,14 @@
+//! The wire format of OpenAI-compatible servers (`POST …/chat/completions`): request bodies, whole answers, streams and
+//! errors of OpenAI, Azure, vLLM and their like. It neither sends nor receives.
+
+mod answer;
+mod error;
+mod request;
+mod sse;
+mod stream;
+
+pub use answer::parse_answer;
+pub use error::{parse_error, parse_retry_after};
+pub use request::{StreamMode, chat_body};
+pub use sse::{SseDecoder, SseEvent, SseTooLong};
+pub use stream::ChatStream;
