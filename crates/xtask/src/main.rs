@@ -1,2 +1,122 @@
-//! xtask
-fn main() {}
+//! The project's own commands; `make` calls them. Each does its own set-up and says what it does.
+
+mod console;
+mod crdgen;
+mod demo;
+mod images;
+mod products;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use console::{Console, Failure};
+use duo_testkit::node::{NodeCluster, Options};
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write crds/*.yaml from the Rust types.
+    Crdgen {
+        /// Change nothing; fail when a file is not what the types say.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build target/release/{duo-operator,duo-gateway,duo-sim} as static programs.
+    Build,
+    /// Build OCI archives into target/images from programs that are built already.
+    Images {
+        /// Tag of the images.
+        #[arg(long, default_value = duo_testkit::images::DEFAULT_TAG)]
+        tag: String,
+        /// Only these (default: all).
+        names: Vec<String>,
+    },
+    /// A Kubernetes of one node, without the product.
+    Cluster {
+        #[command(subcommand)]
+        direction: Direction,
+        /// Name: 1 to 10 characters of a-z, 0-9 and -.
+        #[arg(long, default_value = "demo")]
+        name: String,
+        /// Folder of the cluster (default: $DUO_CLUSTER_DIR or /var/lib/duo-demo; /var/lib/duo-NAME for other names).
+        #[arg(long)]
+        folder: Option<PathBuf>,
+    },
+    /// The cluster, the operator, a simulated GitLab and Bedrock, and a user's questions.
+    Demo {
+        #[command(subcommand)]
+        direction: Direction,
+    },
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum Direction {
+    /// Bring it up; what is up already stays.
+    Up,
+    /// Remove all of it.
+    Down,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    let console = Console::new();
+    match run(Arguments::parse().command, &console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console.failed(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, console: &Console) -> Result<(), Failure> {
+    match command {
+        Command::Crdgen { check } => crdgen::run(check, console),
+        Command::Build => products::build(console),
+        Command::Images { tag, names } => images::build(&names, &tag, console).map(drop),
+        Command::Cluster { direction, name, folder } => cluster(direction, &options(name, folder), console),
+        Command::Demo { direction: Direction::Up } => demo::up(console),
+        Command::Demo { direction: Direction::Down } => take_down(&Options::demo(), console),
+    }
+}
+
+fn options(name: String, folder: Option<PathBuf>) -> Options {
+    let default = || match name.as_str() {
+        "demo" => Options::demo().folder,
+        other => Path::new("/var/lib").join(format!("duo-{other}")),
+    };
+    let folder = folder.unwrap_or_else(default);
+    Options { name, folder }
+}
+
+fn cluster(direction: Direction, options: &Options, console: &Console) -> Result<(), Failure> {
+    match direction {
+        Direction::Down => take_down(options, console),
+        Direction::Up => {
+            let cluster = NodeCluster::up(options, &console.progress())?;
+            console.step(&format!("ready: export KUBECONFIG={}", cluster.kubeconfig().display()));
+            cluster.keep();
+            Ok(())
+        }
+    }
+}
+
+fn take_down(options: &Options, console: &Console) -> Result<(), Failure> {
+    console.step(&format!("cluster {}: taking it down", options.name));
+    let removed = NodeCluster::down(options, &console.progress())?;
+    console.step(if removed { "removed" } else { "there was none" });
+    Ok(())
+}
+
+/// The checkout this program was built from.
+fn root() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    folder.canonicalize().unwrap_or(folder)
+}

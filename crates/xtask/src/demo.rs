@@ -1,0 +1,5 @@
+//! TODO
+use crate::console::{Console, Failure};
+pub(crate) fn up(_console: &Console) -> Result<(), Failure> {
+    Ok(())
+}
