@@ -1,1 +1,18 @@
-//! duo-core
+//! Pure decisions of the operator: what is valid, what should exist, what differs, what to do, what to report.
+//!
+//! Everything here is a function from data to data. It knows no Kubernetes client, no GitLab client, no runtime and no
+//! clock; observed state comes in as the plain types of [`observed`], time as an argument.
+
+pub mod claims;
+pub mod conditions;
+pub mod connection;
+pub mod deletion;
+pub mod desired;
+pub mod health;
+pub mod labels;
+pub mod observed;
+pub mod ownership;
+pub mod plan;
+pub mod ready;
+pub mod url_rules;
+pub mod validate;

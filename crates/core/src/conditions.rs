@@ -1,0 +1,190 @@
+//! Conditions of one pass: findings are collected, then merged once into the previous status.
+//!
+//! The transition time changes only when the status flips, so an unchanged world gives an unchanged status.
+
+use duo_api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
+
+/// Longest message that the schema admits.
+const MAX_MESSAGE: usize = 4096;
+
+/// Who can change a condition that is not True.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// It passes by itself or by another controller's work.
+    Time,
+    /// A person has to change something; sets `Stalled`.
+    Person,
+}
+
+/// One condition found in this pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Condition type.
+    pub type_: &'static str,
+    /// Status.
+    pub status: ConditionStatus,
+    /// Bounded CamelCase word.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+    /// Who can change it.
+    pub cure: Cure,
+}
+
+impl Finding {
+    /// The condition holds.
+    pub fn holds(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: ConditionStatus::True, reason, message: message.into(), cure: Cure::Time }
+    }
+
+    /// The condition does not hold; time or another controller cures it.
+    pub fn fails(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: ConditionStatus::False, reason, message: message.into(), cure: Cure::Time }
+    }
+
+    /// What is needed to judge the condition is missing.
+    pub fn unknown(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: ConditionStatus::Unknown, reason, message: message.into(), cure: Cure::Time }
+    }
+
+    /// Only a person can cure it.
+    #[must_use]
+    pub fn by_person(mut self) -> Self {
+        self.cure = Cure::Person;
+        self
+    }
+}
+
+/// The finding of a type, if there is one.
+pub fn find<'a>(findings: &'a [Finding], type_: &str) -> Option<&'a Finding> {
+    findings.iter().find(|finding| finding.type_ == type_)
+}
+
+/// True when the previous conditions say that `type_` holds for this generation or an earlier one.
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    conditions.iter().any(|condition| condition.type_ == type_ && condition.status == ConditionStatus::True)
+}
+
+/// The condition of a type.
+pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Findings of a pass plus what follows from them: `Ready`, and `Reconciling` or `Stalled` while they are True.
+///
+/// `must_hold` are the types that have to be True, `may_not_fail` those that only must not be False. The first that
+/// stands in the way, in this order, gives `Ready` its reason and message.
+pub fn summarize(mut findings: Vec<Finding>, must_hold: &[&str], may_not_fail: &[&str]) -> Vec<Finding> {
+    let failing = must_hold
+        .iter()
+        .chain(may_not_fail)
+        .filter_map(|type_| find(&findings, type_))
+        .find(|finding| finding.status == ConditionStatus::False);
+    let pending = must_hold.iter().find_map(|type_| match find(&findings, type_) {
+        Some(finding) if finding.status == ConditionStatus::True => None,
+        Some(finding) => Some(finding.clone()),
+        None => Some(Finding::unknown(READY, "NotObserved", format!("{type_} is not known yet"))),
+    });
+    let ready = match (failing, &pending) {
+        (Some(finding), _) => Finding { type_: READY, ..finding.clone() },
+        (None, Some(finding)) => Finding { type_: READY, ..finding.clone() },
+        (None, None) => Finding::holds(READY, "Ready", "Users can use it now"),
+    };
+    if ready.status != ConditionStatus::True {
+        // A person's cure is named even when another condition stands before it in the order.
+        let stalled = must_hold
+            .iter()
+            .chain(may_not_fail)
+            .filter_map(|type_| find(&findings, type_))
+            .find(|finding| finding.status != ConditionStatus::True && finding.cure == Cure::Person)
+            .cloned();
+        match stalled {
+            Some(finding) => {
+                findings.push(Finding { type_: STALLED, status: ConditionStatus::True, ..finding });
+            }
+            None => findings.push(Finding { type_: RECONCILING, status: ConditionStatus::True, ..ready.clone() }),
+        }
+    }
+    findings.push(ready);
+    findings
+}
+
+/// Merges a pass into the previous conditions. `now` is RFC 3339 in whole seconds.
+///
+/// Types that this pass did not find are dropped; `Ready` stands first, the others in alphabetical order.
+pub fn merge(previous: &[Condition], findings: &[Finding], generation: Option<i64>, now: &str) -> Vec<Condition> {
+    let mut merged: Vec<Condition> = findings
+        .iter()
+        .map(|finding| {
+            let last_transition_time = get(previous, finding.type_)
+                .filter(|old| old.status == finding.status)
+                .map_or_else(|| now.to_owned(), |old| old.last_transition_time.clone());
+            Condition {
+                type_: finding.type_.to_owned(),
+                status: finding.status,
+                reason: finding.reason.to_owned(),
+                message: clip(&finding.message),
+                last_transition_time,
+                observed_generation: generation,
+            }
+        })
+        .collect();
+    merged.sort_by(|a, b| (a.type_ != READY, &a.type_).cmp(&(b.type_ != READY, &b.type_)));
+    merged
+}
+
+fn clip(message: &str) -> String {
+    if message.len() <= MAX_MESSAGE {
+        return message.to_owned();
+    }
+    let end = (0..=MAX_MESSAGE - 4).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    format!("{} …", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "TokenValid";
+    const B: &str = "GatewayReachable";
+
+    fn ready(findings: Vec<Finding>) -> (ConditionStatus, &'static str, bool, bool) {
+        let all = summarize(findings, &[A], &[B]);
+        let ready = find(&all, READY).unwrap();
+        (ready.status, ready.reason, find(&all, STALLED).is_some(), find(&all, RECONCILING).is_some())
+    }
+
+    #[test]
+    fn ready_follows_the_first_condition_that_stands_in_the_way() {
+        use ConditionStatus::{False, True, Unknown};
+        let cases = [
+            (vec![Finding::holds(A, "X", ""), Finding::holds(B, "X", "")], (True, "Ready", false, false)),
+            (vec![Finding::holds(A, "X", ""), Finding::unknown(B, "Later", "")], (True, "Ready", false, false)),
+            (vec![Finding::holds(A, "X", ""), Finding::fails(B, "Down", "")], (False, "Down", false, true)),
+            (vec![Finding::fails(A, "Bad", "").by_person()], (False, "Bad", true, false)),
+            (vec![Finding::unknown(A, "Soon", "")], (Unknown, "Soon", false, true)),
+            (vec![Finding::unknown(A, "SecretNotFound", "").by_person()], (Unknown, "SecretNotFound", true, false)),
+            (vec![Finding::unknown(A, "Soon", ""), Finding::fails(B, "Down", "")], (False, "Down", false, true)),
+            (vec![], (Unknown, "NotObserved", false, true)),
+        ];
+        for (findings, expected) in cases {
+            assert_eq!(ready(findings.clone()), expected, "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn transition_time_moves_only_on_a_flip() {
+        let first = merge(&[], &[Finding::fails(A, "R1", "m")], Some(1), "t1");
+        let same = merge(&first, &[Finding::fails(A, "R2", "n")], Some(2), "t2");
+        assert_eq!(same[0].last_transition_time, "t1");
+        assert_eq!(same[0].reason, "R2");
+        let flipped = merge(&same, &[Finding::holds(A, "R3", "n")], Some(2), "t3");
+        assert_eq!(flipped[0].last_transition_time, "t3");
+    }
+
+    #[test]
+    fn long_messages_are_cut_on_a_character() {
+        let merged = merge(&[], &[Finding::fails(A, "R", "ü".repeat(5000))], None, "t");
+        assert!(merged[0].message.len() <= MAX_MESSAGE);
+    }
+}

@@ -1,0 +1,151 @@
+//! Which model in GitLab belongs to a SelfHostedModel. The one place that decides it.
+//!
+//! | external-id | create-pending | model of our name in GitLab | adoption | decision |
+//! |---|---|---|---|---|
+//! | set, id listed | – | – | – | ours |
+//! | set, id not listed, lists hide nothing | – | none | – | create: somebody deleted it |
+//! | set, id not listed, lists hide nothing | – | another id | `Never` | name taken |
+//! | set, id not listed, family hidden | – | none | – | hidden: ours, but not to be seen |
+//! | unset | our name | listed | any | ours: our create's answer was lost |
+//! | unset | – | none | – | create |
+//! | unset | – | listed, claimed by another resource | any | name taken |
+//! | unset | – | listed | `ByName` | adopt |
+//! | unset | – | listed | `Never` | name taken |
+
+use duo_api::AdoptionPolicy;
+
+use crate::observed::{Instance, Model};
+
+/// What a SelfHostedModel has written down about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Annotation `external-id`.
+    pub external_id: Option<String>,
+    /// Annotation `create-pending`.
+    pub create_pending: Option<String>,
+}
+
+/// Which model in GitLab is meant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Match<'a> {
+    /// This one is ours.
+    Ours(&'a Model),
+    /// This one is somebody's, and the policy lets us take it over.
+    Adopt(&'a Model),
+    /// There is none: make it.
+    Create,
+    /// It is ours, but GitLab does not list it (beta family without accepted testing terms).
+    Hidden(&'a str),
+    /// Its name belongs to a model that is not ours.
+    NameTaken(&'a Model),
+}
+
+/// Decides by the table above. `family_hidden`: GitLab does not list models of this family now; `taken_ids`: ids that
+/// other SelfHostedModels hold.
+pub fn match_model<'a>(
+    marks: &'a Marks,
+    name: &str,
+    adoption: AdoptionPolicy,
+    instance: &'a Instance,
+    family_hidden: bool,
+    taken_ids: &[&str],
+) -> Match<'a> {
+    if let Some(id) = marks.external_id.as_deref() {
+        if let Some(model) = instance.model(id) {
+            return Match::Ours(model);
+        }
+        if family_hidden {
+            return Match::Hidden(id);
+        }
+    }
+    match instance.model_named(name) {
+        None => Match::Create,
+        Some(model) if taken_ids.contains(&model.id.as_str()) => Match::NameTaken(model),
+        Some(model) if marks.create_pending.as_deref() == Some(name) => Match::Ours(model),
+        Some(model) if adoption == AdoptionPolicy::ByName => Match::Adopt(model),
+        Some(model) => Match::NameTaken(model),
+    }
+}
+
+/// The model that may be deleted for this resource: only one that it holds by id, or that its own lost create made.
+pub fn may_delete<'a>(marks: &Marks, name: &str, instance: &'a Instance, taken_ids: &[&str]) -> Option<&'a Model> {
+    if let Some(id) = marks.external_id.as_deref() {
+        return instance.model(id);
+    }
+    instance
+        .model_named(name)
+        .filter(|model| marks.create_pending.as_deref() == Some(name) && !taken_ids.contains(&model.id.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::Capabilities;
+
+    fn model(id: &str, name: &str) -> Model {
+        Model {
+            id: id.into(),
+            name: name.into(),
+            family: "mixtral".into(),
+            endpoint: None,
+            identifier: None,
+            provider: None,
+            has_api_token: false,
+        }
+    }
+
+    fn instance(models: Vec<Model>) -> Instance {
+        Instance {
+            version: "19.5.0".into(),
+            capabilities: Capabilities {
+                has_model_provider: true,
+                endpoint_required: false,
+                timeout_setting: true,
+                families: vec![],
+                features: vec![],
+            },
+            settings: None,
+            models: Some(models),
+            features: vec![],
+        }
+    }
+
+    #[test]
+    fn each_row_of_the_table() {
+        let with = instance(vec![model("1", "m")]);
+        let without = instance(vec![]);
+        let renamed = instance(vec![model("7", "other")]);
+        let none = Marks::default();
+        let ours = Marks { external_id: Some("7".into()), create_pending: None };
+        let pending = Marks { external_id: None, create_pending: Some("m".into()) };
+        let stale = Marks { external_id: None, create_pending: Some("old name".into()) };
+        let (never, by_name) = (AdoptionPolicy::Never, AdoptionPolicy::ByName);
+        let one = model("1", "m");
+        let seven = model("7", "other");
+        assert_eq!(match_model(&ours, "m", never, &renamed, false, &[]), Match::Ours(&seven));
+        assert_eq!(match_model(&ours, "m", never, &without, false, &[]), Match::Create);
+        assert_eq!(match_model(&ours, "m", never, &with, false, &[]), Match::NameTaken(&one));
+        assert_eq!(match_model(&ours, "m", never, &without, true, &[]), Match::Hidden("7"));
+        assert_eq!(match_model(&pending, "m", never, &with, false, &[]), Match::Ours(&one));
+        assert_eq!(match_model(&pending, "m", never, &without, false, &[]), Match::Create);
+        assert_eq!(match_model(&stale, "m", never, &with, false, &[]), Match::NameTaken(&one));
+        assert_eq!(match_model(&pending, "m", by_name, &with, false, &["1"]), Match::NameTaken(&one));
+        assert_eq!(match_model(&none, "m", never, &without, false, &[]), Match::Create);
+        assert_eq!(match_model(&none, "m", by_name, &with, false, &["1"]), Match::NameTaken(&one));
+        assert_eq!(match_model(&none, "m", by_name, &with, false, &[]), Match::Adopt(&one));
+        assert_eq!(match_model(&none, "m", never, &with, false, &[]), Match::NameTaken(&one));
+    }
+
+    #[test]
+    fn only_what_is_ours_may_be_deleted() {
+        let with = instance(vec![model("1", "m")]);
+        let ours = Marks { external_id: Some("1".into()), create_pending: None };
+        let gone = Marks { external_id: Some("9".into()), create_pending: None };
+        let pending = Marks { external_id: None, create_pending: Some("m".into()) };
+        assert!(may_delete(&ours, "m", &with, &[]).is_some());
+        assert!(may_delete(&pending, "m", &with, &[]).is_some());
+        assert!(may_delete(&pending, "m", &with, &["1"]).is_none());
+        assert!(may_delete(&gone, "m", &with, &[]).is_none(), "a model of our name that is not ours stays");
+        assert!(may_delete(&Marks::default(), "m", &with, &[]).is_none());
+    }
+}

@@ -1,0 +1,196 @@
+//! One feature in GitLab: what serves it.
+
+use std::fmt;
+
+use duo_api::{AssignmentProvider, Feature};
+
+use super::Operation;
+use crate::observed::{self, Instance};
+
+/// What serves a feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeatureTarget {
+    /// A self-hosted model, by its global id.
+    Model(String),
+    /// Nothing: switched off.
+    Disabled,
+    /// GitLab's own models.
+    GitLabManaged,
+    /// Nothing chosen.
+    Unassigned,
+}
+
+impl FeatureTarget {
+    /// Lower-case provider as queries answer it; upper case of it is what mutations take.
+    pub fn provider(&self) -> &'static str {
+        match self {
+            Self::Model(_) => "self_hosted",
+            Self::Disabled => "disabled",
+            Self::GitLabManaged => "vendored",
+            Self::Unassigned => "unassigned",
+        }
+    }
+
+    /// Model id to send. `None` must travel as an explicit null: `DISABLED` and `UNASSIGNED` do not clear the id
+    /// otherwise, and the model keeps counting as in use (GitLab 18.9).
+    pub fn model_id(&self) -> Option<&str> {
+        match self {
+            Self::Model(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+impl From<AssignmentProvider> for FeatureTarget {
+    fn from(provider: AssignmentProvider) -> Self {
+        match provider {
+            AssignmentProvider::Disabled => Self::Disabled,
+            AssignmentProvider::GitLabManaged => Self::GitLabManaged,
+        }
+    }
+}
+
+impl fmt::Display for FeatureTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model(id) => write!(f, "{id}"),
+            other => f.write_str(other.provider()),
+        }
+    }
+}
+
+fn found(feature: Option<&observed::Feature>) -> String {
+    match feature {
+        None => "not listed".to_owned(),
+        Some(feature) => match &feature.model_id {
+            Some(id) => format!("{} {id}", feature.provider),
+            None => feature.provider.clone(),
+        },
+    }
+}
+
+/// The write that makes the feature served by `target`; `None` when it already is.
+pub fn plan_feature(instance: &Instance, feature: Feature, target: &FeatureTarget) -> Option<Operation> {
+    let observed = instance.feature(feature.key());
+    if observed.is_some_and(|row| row.provider == target.provider() && row.model_id.as_deref() == target.model_id()) {
+        return None;
+    }
+    Some(Operation::UpdateFeature { feature: feature.key().to_owned(), target: target.clone(), found: found(observed) })
+}
+
+/// The write that takes our hands off a feature, if it still is as we set it; `None` when somebody else changed it.
+///
+/// A chat sub-feature returns to Duo Chat's model where there is one: an explicit unassigned row would stop GitLab's
+/// fall-back to it (GitLab 18.9).
+/// `chat_goes_too`: Duo Chat itself is released in the same step, so there is nothing to return to.
+pub fn plan_unassign(
+    instance: &Instance,
+    feature: Feature,
+    ours: &[FeatureTarget],
+    chat_goes_too: bool,
+) -> Option<Operation> {
+    let observed = instance.feature(feature.key())?;
+    let still_ours = ours
+        .iter()
+        .any(|target| observed.provider == target.provider() && observed.model_id.as_deref() == target.model_id());
+    if !still_ours {
+        return None;
+    }
+    let chat_model = (feature.is_chat_sub_feature() && !chat_goes_too)
+        .then(|| instance.feature(Feature::DuoChat.key()))
+        .flatten()
+        .filter(|chat| chat.provider == "self_hosted")
+        .and_then(|chat| chat.model_id.clone());
+    let target = chat_model.map_or(FeatureTarget::Unassigned, FeatureTarget::Model);
+    plan_feature(instance, feature, &target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::Capabilities;
+
+    fn row(key: &str, provider: &str, model: Option<&str>) -> observed::Feature {
+        observed::Feature {
+            key: key.into(),
+            provider: provider.into(),
+            model_id: model.map(Into::into),
+            release_state: None,
+        }
+    }
+
+    fn instance(features: Vec<observed::Feature>) -> Instance {
+        Instance {
+            version: String::new(),
+            capabilities: Capabilities {
+                has_model_provider: true,
+                endpoint_required: false,
+                timeout_setting: true,
+                families: vec![],
+                features: vec![],
+            },
+            settings: None,
+            models: None,
+            features,
+        }
+    }
+
+    fn model(id: &str) -> FeatureTarget {
+        FeatureTarget::Model(id.into())
+    }
+
+    #[test]
+    fn a_feature_that_is_as_declared_needs_no_write() {
+        let seen = instance(vec![row("code_completions", "self_hosted", Some("1"))]);
+        assert_eq!(plan_feature(&seen, Feature::CodeCompletions, &model("1")), None);
+        assert!(plan_feature(&seen, Feature::CodeCompletions, &model("2")).is_some());
+        assert!(plan_feature(&seen, Feature::CodeGenerations, &model("1")).is_some());
+    }
+
+    #[test]
+    fn a_disabled_row_that_kept_its_model_id_is_written_again() {
+        let seen = instance(vec![row("duo_chat", "disabled", Some("1"))]);
+        let operation = plan_feature(&seen, Feature::DuoChat, &FeatureTarget::Disabled).unwrap();
+        assert_eq!(operation.to_string(), "set feature duo_chat to disabled (found: disabled 1)");
+    }
+
+    #[test]
+    fn a_chat_sub_feature_returns_to_duo_chats_model() {
+        let seen = instance(vec![
+            row("duo_chat", "self_hosted", Some("9")),
+            row("duo_chat_explain_code", "self_hosted", Some("1")),
+        ]);
+        match plan_unassign(&seen, Feature::DuoChatExplainCode, &[model("1")], false) {
+            Some(Operation::UpdateFeature { target, .. }) => assert_eq!(target, model("9")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_duo_chats_model_a_feature_becomes_unassigned_with_a_null_model() {
+        let seen =
+            instance(vec![row("duo_chat", "unassigned", None), row("duo_chat_explain_code", "self_hosted", Some("1"))]);
+        match plan_unassign(&seen, Feature::DuoChatExplainCode, &[model("1")], false) {
+            Some(Operation::UpdateFeature { target, .. }) => assert_eq!(target, FeatureTarget::Unassigned),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_chat_sub_feature_that_goes_with_duo_chat_becomes_unassigned() {
+        let seen = instance(vec![
+            row("duo_chat", "self_hosted", Some("1")),
+            row("duo_chat_explain_code", "self_hosted", Some("1")),
+        ]);
+        match plan_unassign(&seen, Feature::DuoChatExplainCode, &[model("1")], true) {
+            Some(Operation::UpdateFeature { target, .. }) => assert_eq!(target, FeatureTarget::Unassigned),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_assigned_is_left_alone() {
+        let seen = instance(vec![row("code_completions", "self_hosted", Some("2"))]);
+        assert_eq!(plan_unassign(&seen, Feature::CodeCompletions, &[model("1")], false), None);
+    }
+}

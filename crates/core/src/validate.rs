@@ -1,0 +1,303 @@
+//! Rules that need more than one object, or GitLab's answer: the API server's CEL rules cannot express them.
+//!
+//! Each rule is a function that returns the finding that refuses, or nothing. Their order in [`model`] and
+//! [`assignment`] is the order in which they are told.
+
+use duo_api::condition::ACCEPTED;
+use duo_api::{Family, Feature, Platform, SelfHostedModelSpec};
+use duo_gateway_config::model_key;
+
+use crate::claims::{Claimant, winner_over};
+use crate::conditions::Finding;
+use crate::observed::Instance;
+
+/// Another SelfHostedModel of the same gateway.
+#[derive(Clone, Debug)]
+pub struct Sibling {
+    /// Age, namespace and name.
+    pub claimant: Claimant,
+    /// Its declaration.
+    pub spec: SelfHostedModelSpec,
+}
+
+/// Why a model is not accepted before GitLab is asked.
+pub fn model(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibling]) -> Option<Finding> {
+    unsupported_platform(spec)
+        .or_else(|| name_claimed(me, spec, siblings))
+        .or_else(|| indistinguishable(me, spec, siblings))
+}
+
+/// The embedded gateway calls Bedrock, OpenAI-compatible servers and Azure OpenAI.
+fn unsupported_platform(spec: &SelfHostedModelSpec) -> Option<Finding> {
+    (spec.platform == Platform::VertexAI).then(|| {
+        Finding::fails(
+            ACCEPTED,
+            "PlatformNotSupported",
+            "spec.platform: this release's gateway cannot call Vertex AI; use Bedrock, OpenAICompatible or AzureOpenAI",
+        )
+        .by_person()
+    })
+}
+
+/// A model's name is unique in GitLab, so two resources cannot both have it.
+fn name_claimed(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibling]) -> Option<Finding> {
+    let rivals = siblings.iter().filter(|other| other.spec.display_name == spec.display_name);
+    let winner = winner_over(me, rivals.map(|other| &other.claimant))?;
+    Some(
+        Finding::fails(
+            ACCEPTED,
+            "NameClaimed",
+            format!(
+                "spec.displayName {:?} belongs to the older SelfHostedModel {}/{}; choose another name",
+                spec.display_name, winner.namespace, winner.name
+            ),
+        )
+        .by_person(),
+    )
+}
+
+/// The gateway finds a declared model by family, endpoint and identifier: that is all that GitLab's request carries.
+fn indistinguishable(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibling]) -> Option<Finding> {
+    let key = |spec: &SelfHostedModelSpec| model_key(spec.family.key(), spec.endpoint.as_deref(), &spec.identifier);
+    let rivals = siblings
+        .iter()
+        .filter(|other| key(&other.spec) == key(spec) && other.spec.api_key_secret_ref != spec.api_key_secret_ref);
+    let winner = winner_over(me, rivals.map(|other| &other.claimant))?;
+    Some(
+        Finding::fails(
+            ACCEPTED,
+            "Indistinguishable",
+            format!(
+                "family, endpoint and identifier are those of the older SelfHostedModel {}/{}, but the API key differs: \
+                 GitLab's requests do not tell the two apart. Use the same apiKeySecretRef or another endpoint",
+                winner.namespace, winner.name
+            ),
+        )
+        .by_person(),
+    )
+}
+
+/// Why GitLab would not serve the model's family. `exists`: GitLab holds the model already.
+pub fn family(instance: &Instance, family: Family, exists: bool) -> Option<Finding> {
+    let known = &instance.capabilities.families;
+    if !known.is_empty() && !known.iter().any(|name| name == family.graphql()) {
+        return Some(
+            Finding::fails(
+                ACCEPTED,
+                "FamilyNotSupported",
+                format!(
+                    "spec.family: GitLab {} does not know {family}; it knows {}",
+                    instance.version,
+                    known.join(", ")
+                ),
+            )
+            .by_person(),
+        );
+    }
+    (family.is_beta() && !exists && !instance.testing_terms_accepted()).then(|| {
+        Finding::fails(
+            ACCEPTED,
+            "TestingTermsNotAccepted",
+            format!(
+                "spec.family: {family} is in beta; an administrator has to accept GitLab's testing terms first (Admin, \
+                 GitLab Duo, self-hosted models: there is no API for it)"
+            ),
+        )
+        .by_person()
+    })
+}
+
+/// Features of an assignment that GitLab does not offer, told apart by why.
+pub fn features_offered(instance: &Instance, features: &[Feature]) -> Option<Finding> {
+    let names = |list: &[Feature]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let known = &instance.capabilities.features;
+    let unknown: Vec<Feature> = features
+        .iter()
+        .copied()
+        .filter(|feature| !known.is_empty() && !known.iter().any(|name| name == feature.graphql()))
+        .collect();
+    if !unknown.is_empty() {
+        return Some(
+            Finding::fails(
+                ACCEPTED,
+                "FeatureNotSupported",
+                format!("spec.features: GitLab {} does not have {}", instance.version, names(&unknown)),
+            )
+            .by_person(),
+        );
+    }
+    let unlisted: Vec<Feature> =
+        features.iter().copied().filter(|feature| instance.feature(feature.key()).is_none()).collect();
+    (!unlisted.is_empty()).then(|| {
+        Finding::fails(
+            ACCEPTED,
+            "FeatureNotListed",
+            format!(
+                "spec.features: GitLab does not offer {} now: beta features need the testing terms to be accepted by an \
+                 administrator, vulnerability features need Ultimate",
+                names(&unlisted)
+            ),
+        )
+        .by_person()
+    })
+}
+
+/// Features that an older assignment of the same gateway names: (feature, winner).
+pub fn claimed_features(
+    me: &Claimant,
+    features: &[Feature],
+    others: &[(Claimant, Vec<Feature>)],
+) -> Vec<(Feature, Claimant)> {
+    features
+        .iter()
+        .filter_map(|feature| {
+            let rivals = others.iter().filter(|(_, list)| list.contains(feature)).map(|(claimant, _)| claimant);
+            winner_over(me, rivals).map(|winner| (*feature, winner.clone()))
+        })
+        .collect()
+}
+
+/// The finding for claimed features.
+pub fn features_claimed(claimed: &[(Feature, Claimant)]) -> Option<Finding> {
+    (!claimed.is_empty()).then(|| {
+        let list: Vec<String> = claimed
+            .iter()
+            .map(|(feature, winner)| format!("{feature} by {}/{}", winner.namespace, winner.name))
+            .collect();
+        Finding::fails(
+            ACCEPTED,
+            "FeatureClaimed",
+            format!(
+                "spec.features: older FeatureAssignments hold {}; take them out of one of the two",
+                list.join(", ")
+            ),
+        )
+        .by_person()
+    })
+}
+
+/// What deserves a Warning event, but works.
+pub fn warnings(spec: &SelfHostedModelSpec) -> Vec<(&'static str, String)> {
+    let missing_v1 = spec.platform == Platform::OpenAICompatible
+        && spec.endpoint.as_deref().is_some_and(|url| !url.trim_end_matches('/').ends_with("/v1"));
+    missing_v1
+        .then(|| {
+            (
+                "EndpointWithoutV1",
+                format!(
+                    "spec.endpoint {} does not end in /v1; OpenAI-compatible servers such as vLLM answer 404 without it",
+                    spec.endpoint.as_deref().unwrap_or_default()
+                ),
+            )
+        })
+        .into_iter()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::Capabilities;
+    use duo_api::{AdoptionPolicy, DeletionPolicy, LocalRef, SecretKeyRef};
+
+    fn spec(name: &str, key: Option<&str>) -> SelfHostedModelSpec {
+        SelfHostedModelSpec {
+            gateway_ref: LocalRef { name: "duo".into() },
+            display_name: name.into(),
+            platform: Platform::OpenAICompatible,
+            family: Family::Mistral,
+            identifier: "custom_openai/m".into(),
+            endpoint: Some("http://vllm:8000/v1".into()),
+            api_key_secret_ref: key.map(|name| SecretKeyRef { name: name.into(), key: "token".into() }),
+            adoption_policy: AdoptionPolicy::Never,
+            deletion_policy: DeletionPolicy::Delete,
+            suspend: false,
+        }
+    }
+
+    fn claimant(day: u8, name: &str) -> Claimant {
+        Claimant::new(Some(format!("2026-01-{day:02}T00:00:00Z")), "ns", name)
+    }
+
+    fn reason(finding: Option<Finding>) -> Option<&'static str> {
+        finding.map(|finding| finding.reason)
+    }
+
+    #[test]
+    fn the_younger_of_two_models_with_one_name_is_refused() {
+        let mine = spec("A", None);
+        let sibling = |day| vec![Sibling { claimant: claimant(day, "other"), spec: spec("A", None) }];
+        assert_eq!(reason(model(&claimant(2, "me"), &mine, &sibling(1))), Some("NameClaimed"));
+        assert_eq!(reason(model(&claimant(2, "me"), &mine, &sibling(3))), None);
+    }
+
+    #[test]
+    fn one_key_with_two_credentials_is_refused() {
+        let mine = spec("A", Some("one"));
+        let other = |key| vec![Sibling { claimant: claimant(1, "other"), spec: spec("B", key) }];
+        assert_eq!(reason(model(&claimant(2, "me"), &mine, &other(Some("two")))), Some("Indistinguishable"));
+        assert_eq!(reason(model(&claimant(2, "me"), &mine, &other(Some("one")))), None);
+    }
+
+    #[test]
+    fn a_missing_v1_earns_a_warning() {
+        let mut spec = spec("A", None);
+        assert!(warnings(&spec).is_empty());
+        spec.endpoint = Some("http://vllm:8000".into());
+        assert_eq!(warnings(&spec)[0].0, "EndpointWithoutV1");
+    }
+
+    fn instance(terms: bool) -> Instance {
+        let row = |key: &str, state: &str| crate::observed::Feature {
+            key: key.into(),
+            provider: "unassigned".into(),
+            model_id: None,
+            release_state: Some(state.into()),
+        };
+        let mut features = vec![row("code_completions", "GA")];
+        if terms {
+            features.push(row("summarize_review", "EXPERIMENT"));
+        }
+        Instance {
+            version: "18.9.0".into(),
+            capabilities: Capabilities {
+                has_model_provider: false,
+                endpoint_required: true,
+                timeout_setting: true,
+                families: vec!["MISTRAL".into(), "LLAMA3".into()],
+                features: vec!["CODE_COMPLETIONS".into(), "SUMMARIZE_REVIEW".into()],
+            },
+            settings: None,
+            models: Some(vec![]),
+            features,
+        }
+    }
+
+    #[test]
+    fn beta_families_wait_for_the_testing_terms() {
+        assert_eq!(reason(family(&instance(false), Family::Llama3, false)), Some("TestingTermsNotAccepted"));
+        assert_eq!(reason(family(&instance(false), Family::Llama3, true)), None);
+        assert_eq!(reason(family(&instance(true), Family::Llama3, false)), None);
+        assert_eq!(reason(family(&instance(false), Family::Mistral, false)), None);
+        assert_eq!(reason(family(&instance(true), Family::Qwen, false)), Some("FamilyNotSupported"));
+    }
+
+    #[test]
+    fn features_that_the_instance_lacks_or_hides_are_named() {
+        let lacks = features_offered(&instance(true), &[Feature::SecurityReview]);
+        assert!(lacks.as_ref().is_some_and(|f| f.message.contains("SecurityReview")));
+        assert_eq!(reason(lacks), Some("FeatureNotSupported"));
+        assert_eq!(reason(features_offered(&instance(false), &[Feature::SummarizeReview])), Some("FeatureNotListed"));
+        assert_eq!(reason(features_offered(&instance(true), &[Feature::SummarizeReview])), None);
+    }
+
+    #[test]
+    fn a_feature_belongs_to_the_older_assignment() {
+        let others = vec![(claimant(1, "old"), vec![Feature::DuoChat])];
+        let features = [Feature::DuoChat, Feature::CodeCompletions];
+        let claimed = claimed_features(&claimant(2, "me"), &features, &others);
+        assert_eq!(claimed.iter().map(|c| c.0).collect::<Vec<_>>(), [Feature::DuoChat]);
+        assert!(features_claimed(&claimed).unwrap().message.contains("ns/old"));
+        assert!(claimed_features(&claimant(1, "a"), &features, &[(claimant(2, "b"), features.to_vec())]).is_empty());
+    }
+}
