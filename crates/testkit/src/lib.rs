@@ -9,9 +9,12 @@
 //!
 //! Knows nothing of GitLab, models or the product's resources.
 
+pub mod apply;
 pub mod assets;
+pub mod control_plane;
 mod error;
 pub mod images;
+pub mod node;
 pub mod pki;
 pub mod process;
 

@@ -2,6 +2,7 @@
 //! when the test panics or is killed with SIGKILL. Knows nothing of Kubernetes.
 
 mod detached;
+mod folder;
 mod ports;
 mod supervised;
 
@@ -10,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use detached::Detached;
+pub use folder::TempFolder;
 pub use ports::free_ports;
+pub(crate) use ports::random;
 pub use supervised::Supervised;
 
 use crate::error::{Error, Result};
