@@ -17,7 +17,7 @@ pub(super) enum Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cgroups {
     pub(super) version: Version,
-    /// Mount points of hierarchies with controllers.
+    /// Mount points of the hierarchies.
     mounts: Vec<PathBuf>,
 }
 
@@ -31,20 +31,22 @@ pub(super) fn detect() -> Result<Cgroups> {
     })
 }
 
-/// A cgroup2 mount beside v1 controllers ("hybrid") has no controllers of use: that machine is v1.
+/// A cgroup2 mount beside v1 controllers ("hybrid") has no controllers of use: that machine is v1. The v1 hierarchy
+/// without controllers (`name=systemd`) counts as a mount, because kubelet looks for the group there too.
 fn parse(mountinfo: &str) -> Option<Cgroups> {
-    let mut v1 = Vec::new();
-    let mut v2 = Vec::new();
+    let (mut v1, mut v2, mut controllers) = (Vec::new(), Vec::new(), false);
     for line in mountinfo.lines() {
         let (Some(mount), Some((_, tail))) = (line.split(' ').nth(4), line.split_once(" - ")) else { continue };
-        let mut tail = tail.split(' ');
-        match tail.next() {
-            Some("cgroup") if !tail.clone().any(|options| options.contains("name=")) => v1.push(PathBuf::from(mount)),
+        match tail.split(' ').next() {
+            Some("cgroup") => {
+                controllers |= !tail.contains("name=");
+                v1.push(PathBuf::from(mount));
+            }
             Some("cgroup2") => v2.push(PathBuf::from(mount)),
             _ => {}
         }
     }
-    if !v1.is_empty() {
+    if controllers {
         return Some(Cgroups { version: Version::V1, mounts: v1 });
     }
     v2.truncate(1);
@@ -118,7 +120,8 @@ mod tests {
         let v1 = "30 23 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                   31 23 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n";
         assert_eq!(parse(v2), Some(Cgroups { version: Version::V2, mounts: vec!["/sys/fs/cgroup".into()] }));
-        let expected = Some(Cgroups { version: Version::V1, mounts: vec!["/sys/fs/cgroup/cpu".into()] });
+        let mounts = vec!["/sys/fs/cgroup/cpu".into(), "/sys/fs/cgroup/systemd".into()];
+        let expected = Some(Cgroups { version: Version::V1, mounts });
         assert_eq!(parse(v1), expected);
         assert_eq!(parse(&format!("{v2}{v1}")), expected);
         assert_eq!(parse("22 1 8:1 / / rw - ext4 /dev/vda rw\n"), None);

@@ -118,7 +118,7 @@ impl NodeCluster {
                     teardown::down(&cluster.layout, &state)?;
                 }
                 let state = State::new(&options.name, cluster.assets.folder());
-                cluster.start(state, progress).all()?;
+                cluster.start(state, progress).all().map_err(|error| cluster.save_log(error))?;
             }
         }
         Ok(cluster)
@@ -137,6 +137,17 @@ impl NodeCluster {
 
     fn start<'a>(&'a self, state: State, progress: &'a Progress) -> Start<'a> {
         Start { layout: &self.layout, assets: &self.assets, progress, state }
+    }
+
+    /// The folder goes when `up` fails, and the log that tells why must not: it is moved beside it.
+    fn save_log(&self, mut error: Error) -> Error {
+        if let Error::Process { log: Some(log), .. } | Error::Timeout { log: Some(log), .. } = &mut error {
+            let saved = self.layout.folder().with_extension("failed.log");
+            if std::fs::copy(&log, &saved).is_ok() {
+                *log = saved;
+            }
+        }
+        error
     }
 
     fn usable(&self, state: &State) -> bool {
