@@ -43,10 +43,10 @@ enum Command {
         #[command(subcommand)]
         direction: Direction,
         /// Name: 1 to 10 characters of a-z, 0-9 and -.
-        #[arg(long, default_value = "demo")]
+        #[arg(long, global = true, default_value = "demo")]
         name: String,
         /// Folder of the cluster (default: $DUO_CLUSTER_DIR or /var/lib/duo-demo; /var/lib/duo-NAME for other names).
-        #[arg(long)]
+        #[arg(long, global = true)]
         folder: Option<PathBuf>,
     },
     /// The cluster, the operator, a simulated GitLab and Bedrock, and a user's questions.

@@ -31,8 +31,8 @@ pub(super) fn detect() -> Result<Cgroups> {
     })
 }
 
-/// A cgroup2 mount beside v1 controllers ("hybrid") has no controllers of use: that machine is v1. The v1 hierarchy
-/// without controllers (`name=systemd`) counts as a mount, because kubelet looks for the group there too.
+/// A cgroup2 mount beside v1 controllers ("hybrid") has no controllers of use: that machine is v1. It counts as a mount
+/// though, as does the v1 hierarchy without controllers (`name=systemd`): kubelet makes groups in all of them.
 fn parse(mountinfo: &str) -> Option<Cgroups> {
     let (mut v1, mut v2, mut controllers) = (Vec::new(), Vec::new(), false);
     for line in mountinfo.lines() {
@@ -47,6 +47,7 @@ fn parse(mountinfo: &str) -> Option<Cgroups> {
         }
     }
     if controllers {
+        v1.append(&mut v2);
         return Some(Cgroups { version: Version::V1, mounts: v1 });
     }
     v2.truncate(1);
@@ -123,7 +124,8 @@ mod tests {
         let mounts = vec!["/sys/fs/cgroup/cpu".into(), "/sys/fs/cgroup/systemd".into()];
         let expected = Some(Cgroups { version: Version::V1, mounts });
         assert_eq!(parse(v1), expected);
-        assert_eq!(parse(&format!("{v2}{v1}")), expected);
+        let hybrid = parse(&format!("{v2}{v1}")).unwrap();
+        assert_eq!((hybrid.version, hybrid.mounts.len()), (Version::V1, 3));
         assert_eq!(parse("22 1 8:1 / / rw - ext4 /dev/vda rw\n"), None);
     }
 

@@ -17,6 +17,7 @@ pub(super) fn down(layout: &Layout, state: &State) -> Result<()> {
     state.end(&["kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"], PATIENCE);
     pods(layout)?;
     state.end(&[], PATIENCE);
+    shim_sockets(layout);
     unmount(layout.folder())?;
     network::remove(layout)?;
     remembered_addresses(layout);
@@ -62,6 +63,17 @@ fn shims(layout: &Layout) -> Vec<u32> {
             shim && words.any(|word| word == socket.as_bytes())
         })
         .collect()
+}
+
+/// A shim's socket is in a folder that every containerd of the machine uses; the path stands in the pod's own folder.
+fn shim_sockets(layout: &Layout) {
+    let tasks = layout.path("containerd/state/io.containerd.runtime.v2.task/k8s.io");
+    for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
+        let address = std::fs::read_to_string(task.path().join("address")).unwrap_or_default();
+        if let Some(socket) = address.trim().strip_prefix("unix://") {
+            drop(std::fs::remove_file(socket));
+        }
+    }
 }
 
 /// Unmounts everything below the folder, inner mounts first; the folder must not be removed through a mount.
