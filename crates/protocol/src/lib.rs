@@ -9,11 +9,15 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail"))]
 
+pub mod budget;
 pub mod capability;
 pub mod contract;
 pub mod failure;
 pub mod families;
 pub mod family;
 pub mod identifier;
+pub mod language;
 pub mod model;
 pub mod openai;
+pub mod postprocess;
+pub mod react;

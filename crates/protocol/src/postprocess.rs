@@ -1,0 +1,14 @@
+//! What is done to a model's text before GitLab gets it. Each step is a function of its own; whole answers and streams
+//! give the same text.
+
+mod completion;
+mod fences;
+mod generation;
+mod markers;
+mod unescape;
+
+pub use completion::{CompletionStream, completion, without_suffix_repeat};
+pub use fences::{FenceFilter, without_fences};
+pub use generation::{GenerationStream, generation, with_leading_newline};
+pub use markers::MarkerFilter;
+pub use unescape::Unescape;

@@ -1,0 +1,84 @@
+//! Generations: whole functions and files.
+
+use super::fences::FenceFilter;
+use super::markers::MarkerFilter;
+use super::unescape::Unescape;
+use crate::families::format_tokens;
+use crate::family::Family;
+
+/// A whole generation: the answer's tags and fences out, `\_` mended for Mixtral, blanks alone made empty, a line end
+/// in front when the code above the cursor (`above`) does not end in one.
+pub fn generation(text: &str, family: Family, lang: &str, above: &str) -> String {
+    let mut stream = GenerationStream::new(family, lang);
+    let mut out = stream.push(text);
+    out.push_str(&stream.finish());
+    if out.trim().is_empty() { String::new() } else { with_leading_newline(out, above) }
+}
+
+/// Puts a line end in front unless the text begins with one, or the code above ends in one or is empty.
+pub fn with_leading_newline(text: String, above: &str) -> String {
+    if above.is_empty() || above.ends_with('\n') || text.starts_with('\n') { text } else { format!("\n{text}") }
+}
+
+/// The steps that a stream allows: tags, fences and `\_`.
+#[derive(Debug)]
+pub struct GenerationStream {
+    markers: MarkerFilter,
+    unescape: Unescape,
+    fences: FenceFilter,
+}
+
+impl GenerationStream {
+    /// A filter at the start of a stream.
+    pub fn new(family: Family, lang: &str) -> Self {
+        let mut cut = format_tokens(family).to_vec();
+        cut.push("</new_code>");
+        GenerationStream {
+            markers: MarkerFilter::new(&cut, &["<new_code>"]),
+            unescape: Unescape::new(family == Family::Mixtral),
+            fences: FenceFilter::new(lang != "markdown"),
+        }
+    }
+
+    /// Takes a piece and returns what may be passed on.
+    pub fn push(&mut self, piece: &str) -> String {
+        let piece = self.markers.push(piece);
+        let piece = self.unescape.push(&piece);
+        self.fences.push(&piece)
+    }
+
+    /// The stream has ended.
+    pub fn finish(&mut self) -> String {
+        let rest = self.markers.finish();
+        let rest = self.unescape.push(&rest) + &self.unescape.finish();
+        self.fences.push(&rest) + &self.fences.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_generations() {
+        let table = [
+            ("<new_code>\ndef a\nend\n</new_code> done", "# write a\n", "def a\nend\n"),
+            ("```ruby\ndef a\nend\n```", "# write a", "\ndef a\nend\n"),
+            ("def a", "", "def a"),
+            ("\ndef a", "# x", "\ndef a"),
+            (" \n", "# x", ""),
+        ];
+        for (text, above, wanted) in table {
+            assert_eq!(generation(text, Family::Claude3, "ruby", above), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn trap_a_streamed_fenced_answer_loses_its_fences() {
+        let mut stream = GenerationStream::new(Family::Mixtral, "ruby");
+        let pieces = ["``", "`ru", "by\nmy\\", "_na", "me\n`", "``"];
+        let mut out: String = pieces.iter().map(|piece| stream.push(piece)).collect();
+        out.push_str(&stream.finish());
+        assert_eq!(out, "my_name\n");
+    }
+}
