@@ -1,4 +1,5 @@
 //! The simulated Bedrock as AWS's own SDK for Rust sees it: whole and streamed answers, refusals, faults.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 
 mod common;
 
