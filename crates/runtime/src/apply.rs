@@ -1,0 +1,250 @@
+//! Server-side apply under one field manager, without a write when nothing would change; pruning by label and owner.
+
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::DefaultHasher},
+    fmt::Debug,
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    core::{ClusterResourceScope, NamespaceResourceScope},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    compare::{Difference, difference},
+    error::{Error, Result, call},
+};
+
+/// Whether a write happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The object did not exist.
+    Created,
+    /// The object was changed.
+    Applied,
+    /// Nothing was written.
+    Unchanged,
+}
+
+/// An applied object as the API server has it.
+#[derive(Debug, Clone)]
+pub struct Applied<K> {
+    /// Whether a write happened.
+    pub change: Change,
+    /// The live object.
+    pub object: K,
+}
+
+/// Applies objects under one field manager. One per controller. Cheap to clone.
+#[derive(Clone)]
+pub struct Applier {
+    client: Client,
+    manager: Arc<str>,
+    /// By uid: what was applied and what the API server made of it. While both are the same, applying again is known to
+    /// change nothing, even where the comparison cannot tell a default from a leftover.
+    settled: Arc<Mutex<HashMap<String, (u64, u64)>>>,
+}
+
+/// Most objects remembered as settled; an operator has far fewer.
+const MOST_SETTLED: usize = 100_000;
+
+impl Applier {
+    /// `manager` names the controller in `managedFields`; it must never change between versions.
+    pub fn new(client: Client, manager: &str) -> Self {
+        Self { client, manager: manager.into(), settled: Arc::default() }
+    }
+
+    /// The field manager's name.
+    pub fn manager(&self) -> &str {
+        &self.manager
+    }
+
+    /// The client that applies.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Applies a namespaced object. `live` is the cached object with its `managedFields`; without one it is read now.
+    ///
+    /// `desired` holds only what is declared: no `status`, no defaults, no `stringData`. Conflicts are forced: what is
+    /// declared here is ours.
+    pub async fn apply<K>(&self, desired: &K, live: Option<&K>) -> Result<Applied<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        let namespace = desired.namespace().ok_or_else(|| Error::Object {
+            what: format!("apply {} {}", K::kind(&()), desired.name_any()),
+            why: "no namespace".into(),
+        })?;
+        self.apply_with(&Api::namespaced(self.client.clone(), &namespace), desired, live).await
+    }
+
+    /// Applies a cluster-scoped object, see [`Applier::apply`].
+    pub async fn apply_cluster<K>(&self, desired: &K, live: Option<&K>) -> Result<Applied<K>>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        self.apply_with(&Api::all(self.client.clone()), desired, live).await
+    }
+
+    async fn apply_with<K>(&self, api: &Api<K>, desired: &K, live: Option<&K>) -> Result<Applied<K>>
+    where
+        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        let (kind, name) = (K::kind(&()), desired.name_any());
+        let what = |verb: &str| format!("{verb} {kind} {name}");
+        let declared = to_json(desired, || what("apply"))?;
+        let live = match live {
+            Some(live) => Some(live.clone()),
+            None => call(what("get"), api.get_opt(&name)).await?,
+        };
+        if let Some(live) = &live {
+            match self.needs_apply(&declared, &to_json(live, || what("compare"))?) {
+                None => return Ok(Applied { change: Change::Unchanged, object: live.clone() }),
+                Some(Difference { path, what }) => {
+                    tracing::debug!(kind = %kind, name, path, what, "apply is needed");
+                }
+            }
+        }
+        let params = PatchParams::apply(&self.manager).force();
+        let object = call(what("apply"), api.patch(&name, &params, &Patch::Apply(&declared))).await?;
+        self.settle(&declared, &to_json(&object, || what("compare"))?);
+        let change = match &live {
+            None => Change::Created,
+            Some(live) if live.resource_version() == object.resource_version() => Change::Unchanged,
+            Some(_) => Change::Applied,
+        };
+        Ok(Applied { change, object })
+    }
+
+    fn needs_apply(&self, declared: &Value, live: &Value) -> Option<Difference> {
+        let found = difference(declared, live, &self.manager)?;
+        let known = (hash(declared), hash(&comparable(live, &self.manager)));
+        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        (settled.get(uid(live)) != Some(&known)).then_some(found)
+    }
+
+    fn settle(&self, declared: &Value, live: &Value) {
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if settled.len() >= MOST_SETTLED {
+            settled.clear();
+        }
+        let known = (hash(declared), hash(&comparable(live, &self.manager)));
+        settled.insert(uid(live).to_owned(), known);
+    }
+
+    /// Deletes objects of a kind that carry the labels, belong to the owner and are not to be kept. Returns their names.
+    ///
+    /// Each deletion names the uid it means, so an object that was replaced meanwhile survives.
+    pub async fn prune<K>(
+        &self,
+        namespace: &str,
+        label_selector: &str,
+        owner_uid: &str,
+        keep: &BTreeSet<String>,
+    ) -> Result<Vec<String>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
+        let kind = K::kind(&());
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let list = ListParams::default().labels(label_selector);
+        let found = call(format!("list {kind} in {namespace}"), api.list_metadata(&list)).await?;
+        let mut deleted = Vec::new();
+        for object in found.items.iter().filter(|o| is_surplus(&o.metadata, owner_uid, keep)) {
+            let name = object.name_any();
+            let params = DeleteParams::background()
+                .preconditions(Preconditions { uid: object.metadata.uid.clone(), resource_version: None });
+            match call(format!("delete {kind} {name}"), api.delete(&name, &params)).await {
+                Ok(_) => deleted.push(name),
+                Err(e) if e.is_not_found() || e.is_conflict() => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+fn is_surplus(metadata: &ObjectMeta, owner_uid: &str, keep: &BTreeSet<String>) -> bool {
+    let owned = metadata.owner_references.iter().flatten().any(|o| o.uid == owner_uid);
+    let kept = metadata.name.as_ref().is_none_or(|name| keep.contains(name));
+    owned && !kept && metadata.deletion_timestamp.is_none()
+}
+
+fn to_json(object: &impl Serialize, what: impl Fn() -> String) -> Result<Value> {
+    serde_json::to_value(object).map_err(|e| Error::Object { what: what(), why: e.to_string() })
+}
+
+fn uid(live: &Value) -> &str {
+    live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The part of a live object that an apply of ours could change: no status, no bookkeeping, only our managed fields.
+fn comparable(live: &Value, manager: &str) -> Value {
+    let mut live = live.clone();
+    if let Some(object) = live.as_object_mut() {
+        object.remove("status");
+    }
+    if let Some(metadata) = live.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+        let ours = metadata.remove("managedFields").unwrap_or_default();
+        let ours =
+            ours.as_array().into_iter().flatten().filter(|e| e["manager"] == manager && e["operation"] == "Apply");
+        let fields: Vec<Value> = ours.map(|e| json!([e["subresource"], e["fieldsV1"]])).collect();
+        metadata.insert("managedFields".into(), fields.into());
+    }
+    live
+}
+
+fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+    use super::*;
+
+    #[test]
+    fn only_owned_objects_that_are_not_kept_are_surplus() {
+        let meta = |name: &str, owner: &str| ObjectMeta {
+            name: Some(name.into()),
+            owner_references: Some(vec![OwnerReference { uid: owner.into(), ..Default::default() }]),
+            ..Default::default()
+        };
+        let keep = BTreeSet::from(["kept".to_owned()]);
+        assert!(is_surplus(&meta("old", "us"), "us", &keep));
+        assert!(!is_surplus(&meta("kept", "us"), "us", &keep));
+        assert!(!is_surplus(&meta("old", "another"), "us", &keep));
+        assert!(!is_surplus(&ObjectMeta { name: Some("old".into()), ..Default::default() }, "us", &keep));
+        let going = ObjectMeta {
+            deletion_timestamp: Some(serde_json::from_value(json!("2026-11-22T10:00:00Z")).unwrap()),
+            ..meta("old", "us")
+        };
+        assert!(!is_surplus(&going, "us", &keep));
+    }
+
+    #[test]
+    fn status_and_other_writers_do_not_unsettle() {
+        let live = |version: &str, status: i32, theirs: &str| {
+            json!({"metadata": {"uid": "u", "resourceVersion": version, "managedFields": [
+                {"manager": "us", "operation": "Apply", "time": version, "fieldsV1": {"f:spec": {}}},
+                {"manager": "them", "operation": "Update", "fieldsV1": {theirs: {}}}]},
+                "spec": {"a": 1}, "status": {"replicas": status}})
+        };
+        let base = hash(&comparable(&live("1", 1, "f:a"), "us"));
+        assert_eq!(base, hash(&comparable(&live("2", 5, "f:b"), "us")));
+        let mut changed = live("1", 1, "f:a");
+        changed["spec"]["a"] = json!(2);
+        assert_ne!(base, hash(&comparable(&changed, "us")));
+    }
+}

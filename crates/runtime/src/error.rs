@@ -1,0 +1,134 @@
+//! Errors of calls to the Kubernetes API, and the limit each call has.
+
+use std::time::Duration;
+
+use kube::core::Status;
+
+/// Result of a call to the Kubernetes API.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Limit of one call; kube has none of its own.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A call to the Kubernetes API that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused.
+    #[error("{what}: {}", status_words(.status))]
+    Api {
+        /// Verb and object.
+        what: String,
+        /// The API server's answer.
+        status: Box<Status>,
+    },
+    /// No answer in time; a write may or may not have happened.
+    #[error("{what}: no answer from the Kubernetes API within {} s", CALL_TIMEOUT.as_secs())]
+    Timeout {
+        /// Verb and object.
+        what: String,
+    },
+    /// The API server cannot be reached, or the answer cannot be read.
+    #[error("{what}: {source}")]
+    Client {
+        /// Verb and object.
+        what: String,
+        /// The cause.
+        source: Box<kube::Error>,
+    },
+    /// An object that cannot be sent: no name, not an object in JSON.
+    #[error("{what}: {why}")]
+    Object {
+        /// Verb and object.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+fn status_words(status: &Status) -> String {
+    if status.message.is_empty() { format!("{} ({})", status.reason, status.code) } else { status.message.clone() }
+}
+
+impl Error {
+    /// Wraps an error of kube.
+    pub fn new(what: impl Into<String>, error: kube::Error) -> Self {
+        let what = what.into();
+        match error {
+            kube::Error::Api(status) => Self::Api { what, status },
+            other => Self::Client { what, source: Box::new(other) },
+        }
+    }
+
+    /// HTTP status of the API server's answer, if it answered.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Api { status, .. } => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// The object does not exist (any more).
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// The object changed since it was read, or exists already: read again, then try again.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    /// The object's namespace is being deleted; nothing can be created in it.
+    pub fn is_namespace_terminating(&self) -> bool {
+        let Self::Api { status, .. } = self else { return false };
+        let cause = |c: &kube::core::response::StatusCause| c.reason == "NamespaceTerminating";
+        status.code == 403
+            && (status.details.as_ref().is_some_and(|d| d.causes.iter().any(cause))
+                || status.message.contains("because it is being terminated"))
+    }
+
+    /// One CamelCase word out of a fixed set: label of metrics, reason of conditions and events.
+    pub fn category(&self) -> &'static str {
+        match self {
+            _ if self.is_namespace_terminating() => "NamespaceTerminating",
+            Self::Api { status, .. } => match status.code {
+                400 | 422 => "KubernetesInvalid",
+                401 | 403 => "KubernetesForbidden",
+                404 => "KubernetesNotFound",
+                409 => "KubernetesConflict",
+                429 => "KubernetesRateLimited",
+                _ => "KubernetesServerError",
+            },
+            Self::Timeout { .. } => "KubernetesTimeout",
+            Self::Client { .. } => "KubernetesUnreachable",
+            Self::Object { .. } => "InvalidObject",
+        }
+    }
+
+    /// Whether trying again may help without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            // 404 and 409 are races with other writers
+            Self::Api { status, .. } => matches!(status.code, 404 | 409 | 429 | 500..),
+            Self::Timeout { .. } | Self::Client { .. } => true,
+            Self::Object { .. } => false,
+        }
+    }
+
+    /// How long the API server asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Api { status, .. } = self else { return None };
+        let seconds = status.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+}
+
+/// Runs one call to the Kubernetes API with a limit; `what` names verb and object in the error.
+pub async fn call<T>(
+    what: impl Into<String>,
+    future: impl Future<Output = std::result::Result<T, kube::Error>>,
+) -> Result<T> {
+    match tokio::time::timeout(CALL_TIMEOUT, future).await {
+        Ok(result) => result.map_err(|e| Error::new(what, e)),
+        Err(_) => Err(Error::Timeout { what: what.into() }),
+    }
+}
