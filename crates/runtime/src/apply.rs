@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    compare::{Difference, difference},
+    compare::{Difference, declaration, difference},
     error::{Error, Result, call},
 };
 
@@ -99,7 +99,7 @@ impl Applier {
     {
         let (kind, name) = (K::kind(&()), desired.name_any());
         let what = |verb: &str| format!("{verb} {kind} {name}");
-        let declared = to_json(desired, || what("apply"))?;
+        let declared = declaration(to_json(desired, || what("apply"))?);
         let live = match live {
             Some(live) => Some(live.clone()),
             None => call(what("get"), api.get_opt(&name)).await?,

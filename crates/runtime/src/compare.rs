@@ -27,7 +27,7 @@ const ATOMIC_DEFAULTS: &[(&str, &str)] = &[
     ("pathType", "\"ImplementationSpecific\""),
 ];
 
-/// Compares a declared object with the live one under the field manager `manager`.
+/// Compares a declared object ([`declaration`]) with the live one under the field manager `manager`.
 pub(crate) fn difference(desired: &Value, live: &Value, manager: &str) -> Option<Difference> {
     let Some(owned) = owned_fields(live, manager) else {
         return Some(Difference { path: String::new(), what: "never applied by this manager" });
@@ -48,16 +48,29 @@ fn owned_fields(live: &Value, manager: &str) -> Option<Map<String, Value>> {
     ours.get("fieldsV1")?.as_object().cloned()
 }
 
+/// A declaration in the form to apply: without status, without empty metadata. An empty map of labels declares nothing, yet
+/// the API server would note it as owned, where it cannot be told from an atomic map.
+pub(crate) fn declaration(mut object: Value) -> Value {
+    if let Some(root) = object.as_object_mut() {
+        root.remove("status");
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|key, value| {
+            let server_side = ["uid", "resourceVersion", "managedFields", "creationTimestamp", "generation"];
+            !value.is_null() && !is_empty(value) && !server_side.contains(&key.as_str())
+        });
+    }
+    object
+}
+
 fn root(desired: &Map<String, Value>, live: &Map<String, Value>, owned: &Map<String, Value>) -> Option<Difference> {
     let mut desired = desired.clone();
     // identity is not tracked in managedFields
     desired.remove("apiVersion");
     desired.remove("kind");
-    desired.remove("status");
     if let Some(Value::Object(metadata)) = desired.get_mut("metadata") {
-        for key in ["name", "namespace", "uid", "resourceVersion", "managedFields", "creationTimestamp", "generation"] {
-            metadata.remove(key);
-        }
+        metadata.remove("name");
+        metadata.remove("namespace");
     }
     object(&desired, live, owned, "")
 }

@@ -101,7 +101,7 @@ fn remove(mut value: Value, pointer: &str, key: &str) -> Value {
 
 #[test]
 fn defaults_status_and_fields_of_others_are_no_difference() {
-    assert_eq!(difference(&desired(), &live(), US), None);
+    assert_eq!(difference(&declaration(desired()), &live(), US), None);
 }
 
 #[test]
@@ -114,8 +114,8 @@ fn each_kind_of_change_to_the_declaration_is_found() {
         (
             "new field",
             change(desired(), "/metadata/annotations", json!({"a": "b"})),
-            ".metadata.annotations.a",
-            "missing",
+            ".metadata.annotations",
+            "not owned",
         ),
         ("removed field", remove(desired(), "/spec", "replicas"), ".spec.replicas", "owned but no longer declared"),
         (
@@ -151,11 +151,11 @@ fn each_kind_of_change_to_the_declaration_is_found() {
             "emptied set",
             change(desired(), "/metadata/finalizers", json!([])),
             "finalizers",
-            "an owned item is no longer declared",
+            "owned but no longer declared",
         ),
     ];
     for (name, desired, path, what) in cases {
-        let found = difference(&desired, &live(), US).unwrap_or_else(|| panic!("{name}: nothing found"));
+        let found = difference(&declaration(desired), &live(), US).unwrap_or_else(|| panic!("{name}: nothing found"));
         assert!(found.path.contains(path), "{name}: {found:?}");
         assert_eq!(found.what, what, "{name}: {found:?}");
     }
@@ -200,7 +200,7 @@ fn each_kind_of_change_by_somebody_else_is_found() {
         ),
     ];
     for (name, live, what) in cases {
-        let found = difference(&desired(), &live, US).unwrap_or_else(|| panic!("{name}: nothing found"));
+        let found = difference(&declaration(desired()), &live, US).unwrap_or_else(|| panic!("{name}: nothing found"));
         assert_eq!(found.what, what, "{name}: {found:?}");
     }
 }
