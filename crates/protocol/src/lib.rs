@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail"))]
 
 pub mod budget;
+pub mod build;
 pub mod capability;
 pub mod contract;
 pub mod failure;
@@ -20,4 +21,5 @@ pub mod language;
 pub mod model;
 pub mod openai;
 pub mod postprocess;
+pub mod prompts;
 pub mod react;

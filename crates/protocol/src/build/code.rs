@@ -1,0 +1,165 @@
+//! Code completion and generation.
+
+use super::prompt::{render, room};
+use crate::budget::{around_cursor, estimate, keep_start};
+use crate::contract::{CodeContext, CodePrompt, CurrentCode, PromptEnhancer};
+use crate::families::{
+    CompletionForm, PLAIN_GENERATION, PLAIN_GENERATION_TOP_P, Params, completion, completion_form, generation,
+};
+use crate::family::Family;
+use crate::language::detect;
+use crate::model::{ChatMessage, ModelRequest};
+use crate::prompts::{Values, internal};
+
+/// What the code endpoints have in common, however the body came.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeInput<'a> {
+    /// Where the cursor is.
+    pub file: &'a CurrentCode,
+    /// Other code, in front of the prefix while room is left.
+    pub context: &'a [CodeContext],
+    /// A prompt of the client's own; goes out as it is.
+    pub prompt: Option<&'a CodePrompt>,
+}
+
+impl CodeInput<'_> {
+    fn language(&self) -> String {
+        let editor = self.file.language_identifier.as_deref();
+        match detect(&self.file.file_name, editor) {
+            Some(name) => name.to_owned(),
+            None => editor.unwrap_or_default().to_lowercase(),
+        }
+    }
+}
+
+/// The request for a completion.
+pub fn completion_request(input: &CodeInput<'_>, family: Family) -> ModelRequest {
+    let params = completion(family);
+    if let Some(prompt) = input.prompt {
+        return request(own(prompt), params);
+    }
+    let form = completion_form(family);
+    // instructions and format around the code
+    let tokens = room(family, params.max_tokens).saturating_sub(600);
+    let file = input.file;
+    let (prefix, suffix, left) = around_cursor(&file.content_above_cursor, &file.content_below_cursor, tokens);
+    let context = context(input.context, left);
+    let mut values = Values::new();
+    values.set("language", input.language()).set("file_name", &file.file_name);
+    match form {
+        CompletionForm::Fim { start, middle, end, suffix_first, system } => {
+            let prefix = format!("{context}{prefix}");
+            let (first, second) = if suffix_first { (suffix, prefix.as_str()) } else { (prefix.as_str(), suffix) };
+            let text = format!("{start}{first}{middle}{second}{end}");
+            let mut messages = Vec::with_capacity(2);
+            if system && let Some(prompt) = internal("code_suggestions/completions_fim") {
+                messages.extend(prompt.template.render(&values));
+            }
+            messages.push(ChatMessage::user(text));
+            request(messages, params)
+        }
+        CompletionForm::Words(variant) => {
+            values.set("prefix", prefix).set("suffix", suffix).set("context", context);
+            let id = match variant {
+                "llama3" => "code_suggestions/completions_llama3",
+                "gpt" => "code_suggestions/completions_gpt",
+                _ => "code_suggestions/completions",
+            };
+            let messages = internal(id).map(|prompt| prompt.template.render(&values)).unwrap_or_default();
+            request(messages, params)
+        }
+    }
+}
+
+/// The request for a generation with `prompt_id` `code_suggestions/generations` (v2, v3, v4).
+pub fn generation_request(input: &CodeInput<'_>, enhancer: &PromptEnhancer, family: Family) -> ModelRequest {
+    let params = generation(family);
+    let file = input.file;
+    let mut values = Values::new();
+    let pick = |trimmed: &Option<String>, whole: &String| trimmed.clone().unwrap_or_else(|| whole.clone());
+    let instruction = match (&enhancer.user_instruction, input.prompt) {
+        (Some(text), _) if !text.trim().is_empty() => text.clone(),
+        (_, Some(CodePrompt::Text(text))) => text.clone(),
+        _ => String::new(),
+    };
+    let examples: Vec<String> = enhancer
+        .examples
+        .iter()
+        .map(|(code, answer)| format!("<example>\n{code}\n<new_code>\n{answer}\n</new_code>\n</example>"))
+        .collect();
+    let other: Vec<String> = input.context.iter().map(snippet).collect();
+    values
+        .set("language", input.language())
+        .set("file_name", &file.file_name)
+        .set("prefix", pick(&enhancer.trimmed_content_above_cursor, &file.content_above_cursor))
+        .set("suffix", pick(&enhancer.trimmed_content_below_cursor, &file.content_below_cursor))
+        .set("instruction", instruction)
+        .set("examples", examples.join("\n"))
+        .set("related_files", enhancer.related_files.join("\n"))
+        .set("related_snippets", [enhancer.related_snippets.clone(), other].concat().join("\n"))
+        .set("libraries", enhancer.libraries.join(", "));
+    from_prompt("code_suggestions/generations", values, family, params)
+}
+
+/// The request for a generation without `prompt_id` (`/v2/code/generations` of older clients): the given prompt, else
+/// the code above the cursor.
+pub fn plain_generation_request(input: &CodeInput<'_>, family: Family) -> ModelRequest {
+    let mut out = match input.prompt {
+        Some(prompt) => request(own(prompt), PLAIN_GENERATION),
+        None => {
+            let mut values = Values::new();
+            values
+                .set("language", input.language())
+                .set("file_name", &input.file.file_name)
+                .set("prefix", &input.file.content_above_cursor)
+                .set("suffix", &input.file.content_below_cursor);
+            from_prompt("code_suggestions/generations_plain", values, family, PLAIN_GENERATION)
+        }
+    };
+    out.top_p = Some(PLAIN_GENERATION_TOP_P);
+    out
+}
+
+fn own(prompt: &CodePrompt) -> Vec<ChatMessage> {
+    match prompt {
+        CodePrompt::Text(text) => vec![ChatMessage::user(text)],
+        CodePrompt::Messages(messages) => messages.clone(),
+    }
+}
+
+fn from_prompt(id: &str, values: Values, family: Family, params: Params) -> ModelRequest {
+    let messages =
+        internal(id).map(|prompt| render(prompt, values, family, params.max_tokens).messages).unwrap_or_default();
+    request(messages, params)
+}
+
+fn request(messages: Vec<ChatMessage>, params: Params) -> ModelRequest {
+    ModelRequest {
+        messages,
+        max_tokens: params.max_tokens,
+        temperature: params.temperature,
+        top_p: None,
+        stop: params.stop.iter().map(|s| (*s).to_owned()).collect(),
+        continue_final_message: false,
+    }
+}
+
+fn snippet(context: &CodeContext) -> String {
+    format!("<snippet_content name=\"{}\">\n{}\n</snippet_content>", context.name, context.content)
+}
+
+/// As many pieces of other code as fit `tokens`, whole except for the last.
+fn context(pieces: &[CodeContext], tokens: usize) -> String {
+    let mut out = String::new();
+    let mut left = tokens;
+    for piece in pieces {
+        let head = estimate(&piece.name) + 4;
+        if left <= head {
+            break;
+        }
+        let content = keep_start(&piece.content, left - head);
+        left = left.saturating_sub(estimate(content) + head);
+        out.push_str(&format!("{}\n{}\n\n", piece.name, content.trim_end()));
+    }
+    out
+}
