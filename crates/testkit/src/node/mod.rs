@@ -11,7 +11,7 @@
 //! # fn main() -> duo_testkit::Result<()> {
 //! use duo_testkit::node::{NodeCluster, Options, Progress};
 //! let cluster = NodeCluster::up(&Options::new("e2e", "/var/lib/duo-e2e"), &Progress::silent())?;
-//! cluster.import("target/images/duo-gateway.tar".as_ref())?;
+//! cluster.kubectl(["get", "--raw", "/version"])?;
 //! cluster.kubectl(["get", "nodes"])?;
 //! # Ok(())
 //! # } // dropped: taken down again
@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use crate::assets::{Assets, Size};
 use crate::error::{Error, Result};
+use crate::images::Image;
 use layout::Layout;
 use start::Start;
 use state::State;
@@ -194,10 +195,10 @@ impl NodeCluster {
         kube::Client::try_from(config).map_err(Error::kube("make a client"))
     }
 
-    /// Imports an OCI archive made by [`crate::images::build`]. An image of the same name is replaced for pods that
-    /// start from now on.
-    pub fn import(&self, archive: &Path) -> Result<()> {
-        start::import(&self.layout, archive)
+    /// Imports an image, for pods that start from now on. True when it takes the place of a different one of the same
+    /// name: pods that run that one go on doing so until they are deleted.
+    pub fn import(&self, image: &Image) -> Result<bool> {
+        start::import(&self.layout, image)
     }
 
     /// Runs `kubectl` to its end; its standard output. Anything but success is an error with its words.

@@ -156,7 +156,7 @@ impl Start<'_> {
             let folder = self.layout.path("images");
             let image = images::build(name, images::DEFAULT_TAG, &sources, &folder)
                 .map_err(|error| Error::Invalid { what: "node image".into(), why: error.to_string() })?;
-            import(self.layout, &image.archive)?;
+            import(self.layout, &image)?;
         }
         Ok(())
     }
@@ -235,10 +235,16 @@ pub(super) fn apply(assets: &Assets, layout: &Layout, manifest: &str) -> Result<
     run(command).map(drop)
 }
 
-/// Imports an OCI archive, so that pods of the cluster can name its image.
-pub(super) fn import(layout: &Layout, archive: &Path) -> Result<()> {
-    let archive = archive.display().to_string();
-    ctr(layout, ["--namespace=k8s.io", "images", "import", &archive]).map(drop)
+/// Imports an image; see `NodeCluster::import`.
+pub(super) fn import(layout: &Layout, image: &images::Image) -> Result<bool> {
+    let filter = format!("name=={}", image.reference);
+    let before = ctr(layout, ["--namespace=k8s.io", "images", "list", &filter])?;
+    if before.contains(&image.digest) {
+        return Ok(false);
+    }
+    let archive = image.archive.display().to_string();
+    ctr(layout, ["--namespace=k8s.io", "images", "import", &archive])?;
+    Ok(before.contains(&image.reference))
 }
 
 pub(super) fn ctr<'w>(layout: &Layout, words: impl IntoIterator<Item = &'w str>) -> Result<String> {
