@@ -1,0 +1,262 @@
+//! The published keys of the token issuers, kept fresh.
+//!
+//! Each issuer's keys are replaced only by a successful fetch: while GitLab is away the last ones go on counting. A
+//! token with an unknown `kid` (GitLab has rotated its key) brings about one refresh, shared by all who wait, and not
+//! more often than the pause allows, so that a storm of invented `kid`s costs GitLab nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+
+use super::discovery;
+use crate::secret::Secret;
+
+/// Time between two background refreshes while all is well.
+const REFRESH_EVERY: Duration = Duration::from_secs(600);
+/// First and longest time between two tries while an issuer does not answer.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The issuers' keys as fetched last.
+#[derive(Default)]
+struct State {
+    /// Keys by issuer URL and `kid`.
+    by_issuer: HashMap<String, HashMap<String, Published>>,
+    /// Why the last fetch of an issuer failed.
+    trouble: HashMap<String, String>,
+}
+
+/// One published key; the components tell whether a fetch changed it.
+struct Published {
+    components: (String, String),
+    key: DecodingKey,
+}
+
+/// What fetches keys: the issuers and the client to reach them; swapped when the configuration changes.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// Base URLs of GitLab and, if any, of the customer portal.
+    pub issuers: Vec<String>,
+    /// Client with the right trust.
+    pub client: reqwest::Client,
+}
+
+/// The published keys.
+pub struct KeyRing {
+    sources: arc_swap::ArcSwap<Sources>,
+    state: Mutex<State>,
+    generation: AtomicU64,
+    /// Held during a fetch; the time of the last one that a request brought about.
+    fetching: tokio::sync::Mutex<Option<Instant>>,
+    pause: Duration,
+    wake: tokio::sync::Notify,
+}
+
+/// The result of looking for a key.
+pub(super) enum Found {
+    Key(DecodingKey),
+    Unknown,
+    NoKeys(String),
+}
+
+impl KeyRing {
+    /// An empty ring; [`KeyRing::keep_fresh`] fills it. `pause`: least time between refreshes that requests bring about.
+    pub fn new(pause: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            sources: arc_swap::ArcSwap::default(),
+            state: Mutex::default(),
+            generation: AtomicU64::new(0),
+            fetching: tokio::sync::Mutex::new(None),
+            pause,
+            wake: tokio::sync::Notify::new(),
+        })
+    }
+
+    /// Names the issuers. Keys of issuers that are no longer named are dropped; new ones are fetched at once.
+    pub fn set_sources(&self, sources: Sources) {
+        {
+            let mut state = self.lock();
+            state.by_issuer.retain(|issuer, _| sources.issuers.contains(issuer));
+            state.trouble.retain(|issuer, _| sources.issuers.contains(issuer));
+        }
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.sources.store(Arc::new(sources));
+        self.wake.notify_one();
+    }
+
+    /// Changes whenever the set of keys does.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether any token can be judged.
+    pub fn ready(&self) -> bool {
+        self.lock().by_issuer.values().any(|keys| !keys.is_empty())
+    }
+
+    /// Number of keys, for metrics.
+    pub fn len(&self) -> usize {
+        self.lock().by_issuer.values().map(HashMap::len).sum()
+    }
+
+    /// There is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Why keys are missing, in one line.
+    pub fn trouble(&self) -> String {
+        let state = self.lock();
+        let mut texts: Vec<&str> = state.trouble.values().map(String::as_str).collect();
+        texts.sort_unstable();
+        if texts.is_empty() { "they are being fetched".to_owned() } else { texts.join("; ") }
+    }
+
+    /// Fetches in the background until the task is dropped.
+    pub async fn keep_fresh(self: Arc<Self>) {
+        let mut retry = RETRY.0;
+        loop {
+            let well = {
+                let _one_at_a_time = self.fetching.lock().await;
+                self.fetch().await
+            };
+            let wait = if well {
+                retry = RETRY.0;
+                REFRESH_EVERY
+            } else {
+                let wait = retry;
+                retry = (retry * 2).min(RETRY.1);
+                wait
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.wake.notified() => retry = RETRY.0,
+            }
+        }
+    }
+
+    /// The key named `kid`; an unknown one may bring about a refresh.
+    pub(super) async fn find(self: &Arc<Self>, kid: &str) -> Found {
+        if let Some(key) = self.get(kid) {
+            return Found::Key(key);
+        }
+        // one at a time: who waited here finds what the one before has fetched
+        let mut last = self.fetching.lock().await;
+        if let Some(key) = self.get(kid) {
+            return Found::Key(key);
+        }
+        if last.is_none_or(|at| at.elapsed() >= self.pause) {
+            *last = Some(Instant::now());
+            // a task of its own: a caller who hangs up must not end the refresh for the others
+            let ring = self.clone();
+            let _ = tokio::spawn(async move { ring.fetch().await }).await;
+        }
+        drop(last);
+        match self.get(kid) {
+            Some(key) => Found::Key(key),
+            None if self.is_empty() => Found::NoKeys(self.trouble()),
+            None => Found::Unknown,
+        }
+    }
+
+    /// All keys; few, so that a token without `kid` can be tried against each.
+    pub(super) fn all(&self) -> Vec<DecodingKey> {
+        self.lock().by_issuer.values().flat_map(HashMap::values).map(|one| one.key.clone()).collect()
+    }
+
+    fn get(&self, kid: &str) -> Option<DecodingKey> {
+        self.lock().by_issuer.values().find_map(|keys| keys.get(kid)).map(|one| one.key.clone())
+    }
+
+    /// Asks each issuer; true when all answered.
+    async fn fetch(&self) -> bool {
+        let sources = self.sources.load_full();
+        let answers = sources.issuers.iter().map(|issuer| async {
+            let keys = discovery::fetch(&sources.client, issuer).await;
+            (issuer.clone(), keys)
+        });
+        let answers = futures::future::join_all(answers).await;
+        if !Arc::ptr_eq(&sources, &self.sources.load_full()) {
+            // the issuers have changed meanwhile; what was fetched may be of one that no longer counts
+            return false;
+        }
+        let mut well = true;
+        for (issuer, answer) in answers {
+            match answer {
+                Ok(keys) => self.accept(issuer, keys),
+                Err(error) => {
+                    well = false;
+                    tracing::warn!(issuer, error = %error, "signing keys could not be fetched; the last ones go on counting");
+                    self.lock().trouble.insert(issuer, error.to_string());
+                }
+            }
+        }
+        well
+    }
+
+    fn accept(&self, issuer: String, jwks: Vec<(String, Jwk)>) {
+        let keys: HashMap<String, Published> = jwks.into_iter().filter_map(published).collect();
+        let mut state = self.lock();
+        state.trouble.remove(&issuer);
+        let same = state.by_issuer.get(&issuer).is_some_and(|old| {
+            old.len() == keys.len()
+                && old.iter().all(|(kid, one)| keys.get(kid).is_some_and(|new| new.components == one.components))
+        });
+        if !same {
+            tracing::info!(issuer, keys = keys.len(), "signing keys fetched");
+            state.by_issuer.insert(issuer, keys);
+            drop(state);
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn published((kid, jwk): (String, Jwk)) -> Option<(String, Published)> {
+    let AlgorithmParameters::RSA(rsa) = &jwk.algorithm else { return None };
+    let components = (rsa.n.clone(), rsa.e.clone());
+    Some((kid, Published { components, key: DecodingKey::from_jwk(&jwk).ok()? }))
+}
+
+/// The keys of the tokens made here.
+#[derive(Clone, Default)]
+pub struct LocalKeys {
+    /// Signs; absent when no key was given.
+    pub signing: Option<EncodingKey>,
+    /// Verify: the signing key and its predecessor.
+    pub verifying: Vec<DecodingKey>,
+}
+
+impl LocalKeys {
+    /// Reads the PEM keys. The validation key may be a private or a public one.
+    ///
+    /// # Errors
+    /// Which of the two is not an RSA key.
+    pub fn read(signing: Option<&Secret>, validation: Option<&Secret>) -> Result<Self, &'static str> {
+        let mut keys = Self::default();
+        if let Some(pem) = signing {
+            let key = EncodingKey::from_rsa_pem(pem.expose().as_bytes()).map_err(|_| "the signing key is not an RSA private key in PEM")?;
+            keys.verifying.push(public_of(&key).ok_or("the signing key is not a usable RSA private key")?);
+            keys.signing = Some(key);
+        }
+        if let Some(pem) = validation {
+            let pem = pem.expose().as_bytes();
+            let key = match EncodingKey::from_rsa_pem(pem) {
+                Ok(private) => public_of(&private),
+                Err(_) => DecodingKey::from_rsa_pem(pem).ok(),
+            };
+            keys.verifying.push(key.ok_or("the validation key is not an RSA key in PEM")?);
+        }
+        Ok(keys)
+    }
+}
+
+fn public_of(key: &EncodingKey) -> Option<DecodingKey> {
+    DecodingKey::from_jwk(&Jwk::from_encoding_key(key, Algorithm::RS256).ok()?).ok()
+}

@@ -1,0 +1,224 @@
+//! Who is calling, and what may they do.
+//!
+//! Every request but the health checks carries a token that GitLab (or this gateway) signed. [`Authenticator`] turns
+//! headers into an [`Identity`] or a refusal with the texts GitLab's clients know. One signature check per token:
+//! results are kept until the token ends or the keys change. This module knows no routes and no bodies.
+
+mod cache;
+mod claims;
+mod discovery;
+mod keys;
+mod mint;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+
+pub use claims::Claims;
+pub use keys::{KeyRing, LocalKeys, Sources};
+pub use mint::{MintError, Minted, mint};
+
+use crate::settings::Bypass;
+
+/// Accepted difference between GitLab's clock and ours, in seconds.
+pub const LEEWAY_SECONDS: u64 = 60;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// What the token says; empty when authentication is switched off.
+    pub claims: Arc<Claims>,
+    /// The token was made by this gateway for an IDE.
+    pub minted_here: bool,
+    /// Authentication is switched off: everything is allowed.
+    pub bypass: bool,
+}
+
+impl Identity {
+    /// Whether the token holds the unit primitive.
+    pub fn may(&self, unit_primitive: &str) -> bool {
+        self.bypass || self.claims.scopes.iter().any(|scope| scope == unit_primitive)
+    }
+
+    /// Whether the token holds one of the unit primitives.
+    pub fn may_any(&self, unit_primitives: &[&str]) -> bool {
+        unit_primitives.iter().any(|one| self.may(one))
+    }
+
+    /// The token's unit primitives; `None` stands for all of them.
+    pub fn scopes(&self) -> Option<HashSet<&str>> {
+        (!self.bypass).then(|| self.claims.scopes.iter().map(String::as_str).collect())
+    }
+}
+
+/// Why a request is not let in. The texts of the first five are GitLab's own (17.10 to 19.x).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No `Authorization`.
+    #[error("No authorization header presented")]
+    NoHeader,
+    /// `Authorization` is not a bearer token.
+    #[error("Invalid authorization header")]
+    InvalidHeader,
+    /// `X-Gitlab-Authentication-Type` is not `oidc`.
+    #[error("Invalid authentication token type - only OIDC is supported")]
+    InvalidType,
+    /// The token does not hold; the log says why.
+    #[error("Forbidden by auth provider")]
+    Forbidden(&'static str),
+    /// A claim and its header differ.
+    #[error("Header mismatch '{0}'")]
+    Mismatch(&'static str),
+    /// No key of GitLab could be fetched yet, so that no token can be judged.
+    #[error("GitLab's signing keys are not loaded yet: {0}")]
+    NoKeys(String),
+}
+
+/// What of the configuration decides who gets in; swapped as a whole.
+#[derive(Clone)]
+pub struct Rules {
+    /// Audience of accepted tokens and issuer of our own.
+    pub service_name: String,
+    /// Switches that turn authentication off.
+    pub bypass: Bypass,
+    /// Only tokens of this instance, once known.
+    pub instance_id: Option<String>,
+    /// Keys of the tokens made here.
+    pub local: LocalKeys,
+}
+
+/// Judges tokens.
+pub struct Authenticator {
+    /// GitLab's published keys.
+    pub keys: Arc<KeyRing>,
+    cache: cache::TokenCache,
+}
+
+impl Authenticator {
+    /// With the given published keys.
+    pub fn new(keys: Arc<KeyRing>) -> Self {
+        Self { keys, cache: cache::TokenCache::default() }
+    }
+
+    /// Forgets all judged tokens; for when the rules have changed.
+    pub fn forget(&self) {
+        self.cache.clear();
+    }
+
+    /// Judges a request by its headers.
+    ///
+    /// # Errors
+    /// [`AuthError`]; all but [`AuthError::NoKeys`] are the caller's.
+    pub async fn authenticate(&self, headers: &HeaderMap, rules: &Rules) -> Result<Identity, AuthError> {
+        if rules.bypass.everyone || (rules.bypass.with_header && header(headers, "bypass-auth") == Some("true")) {
+            return Ok(Identity { claims: Arc::default(), minted_here: false, bypass: true });
+        }
+        let authorization = headers.get(http::header::AUTHORIZATION).ok_or(AuthError::NoHeader)?;
+        let token = bearer(authorization).ok_or(AuthError::InvalidHeader)?;
+        if header(headers, "x-gitlab-authentication-type") != Some("oidc") {
+            return Err(AuthError::InvalidType);
+        }
+        let claims = self.verify(token, rules).await?;
+        let minted_here = claims.iss == rules.service_name;
+        agree(&claims, minted_here, headers)?;
+        if let Some(pinned) = &rules.instance_id
+            && !minted_here
+            && claims.sub != *pinned
+        {
+            return Err(AuthError::Forbidden("the token is of another GitLab instance than the configured one"));
+        }
+        Ok(Identity { claims, minted_here, bypass: false })
+    }
+
+    async fn verify(&self, token: &str, rules: &Rules) -> Result<Arc<Claims>, AuthError> {
+        let now = unix_now();
+        let digest = cache::digest(token);
+        let generation = self.keys.generation();
+        if let Some(claims) = self.cache.get(&digest, generation, now) {
+            return Ok(claims);
+        }
+        let claims = Arc::new(claims::verify(token, &self.keys, rules).await?);
+        // the ring may have been refreshed on the way
+        self.cache.put(digest, self.keys.generation(), claims.exp.saturating_add(LEEWAY_SECONDS), claims.clone());
+        Ok(claims)
+    }
+}
+
+/// Header and claim say the same, wherever the claim says anything.
+fn agree(claims: &Claims, minted_here: bool, headers: &HeaderMap) -> Result<(), AuthError> {
+    let subject = if minted_here { "X-Gitlab-Global-User-Id" } else { "X-Gitlab-Instance-Id" };
+    for (claim, name) in [
+        (claims.gitlab_realm.as_str(), "X-Gitlab-Realm"),
+        (claims.gitlab_instance_id.as_str(), "X-Gitlab-Instance-Id"),
+        (claims.sub.as_str(), subject),
+    ] {
+        if !claim.is_empty() && header(headers, name) != Some(claim) {
+            return Err(AuthError::Mismatch(name));
+        }
+    }
+    Ok(())
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn bearer(value: &http::HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_bearer_token_is_taken() {
+        for (value, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("Bearer  abc ", Some("abc")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Basic abc", None),
+            ("Bearer a b", None),
+            ("abc", None),
+        ] {
+            assert_eq!(bearer(&http::HeaderValue::from_static(value)), token, "{value}");
+        }
+    }
+
+    #[test]
+    fn claims_must_agree_with_headers_only_where_they_say_something() {
+        let claims = |sub: &str, realm: &str, instance: &str| Claims {
+            sub: sub.into(),
+            gitlab_realm: realm.into(),
+            gitlab_instance_id: instance.into(),
+            ..Claims::default()
+        };
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), http::HeaderValue::from_static(v))).collect()
+        };
+        let full: HeaderMap = headers(&[
+            ("x-gitlab-realm", "self-managed"),
+            ("x-gitlab-instance-id", "i"),
+            ("x-gitlab-global-user-id", "u"),
+        ]);
+        assert_eq!(agree(&claims("i", "self-managed", "i"), false, &full), Ok(()));
+        assert_eq!(agree(&claims("u", "", ""), true, &full), Ok(()));
+        assert_eq!(agree(&claims("", "", ""), false, &HeaderMap::new()), Ok(()));
+        let mismatch = |name| Err(AuthError::Mismatch(name));
+        assert_eq!(agree(&claims("u", "", ""), false, &full), mismatch("X-Gitlab-Instance-Id"));
+        assert_eq!(agree(&claims("i", "", ""), true, &full), mismatch("X-Gitlab-Global-User-Id"));
+        assert_eq!(agree(&claims("i", "saas", ""), false, &full), mismatch("X-Gitlab-Realm"));
+        assert_eq!(agree(&claims("i", "", "j"), false, &full), mismatch("X-Gitlab-Instance-Id"));
+        assert_eq!(agree(&claims("i", "", ""), false, &HeaderMap::new()), mismatch("X-Gitlab-Instance-Id"));
+    }
+}

@@ -1,0 +1,122 @@
+//! AWS Bedrock: Converse and ConverseStream through the AWS SDK.
+//!
+//! Credentials are the mounted files when the configuration says so, else the SDK's whole chain (environment, profile,
+//! web identity, pod identity, instance role). The client is made at the first call, so that a gateway without Bedrock
+//! never looks for credentials. The SDK's own retries are off: a throttled call answers at once, with its Retry-After.
+//! Its stalled-stream check is off, too: a model may think in silence for longer than the 20 s it allows.
+
+mod client;
+mod convert;
+mod failure;
+
+use std::sync::Arc;
+
+use aws_sdk_bedrockruntime::Client;
+use aws_sdk_bedrockruntime::types::ConverseStreamOutput;
+use duo_protocol::model::{ChatMessage, ModelAnswer, ModelEvent, ModelRequest, StopReason, UpstreamFailure};
+use futures::stream;
+use tokio::sync::OnceCell;
+
+pub use client::{Credentials, Options};
+
+use super::{Call, ModelStream};
+
+/// The caller of Bedrock. Cheap to clone; clones share connections and credentials.
+#[derive(Clone)]
+pub struct Bedrock {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    client: OnceCell<Client>,
+}
+
+impl Bedrock {
+    /// With the given region, endpoint, credentials and trust; nothing is contacted yet.
+    pub fn new(options: Options) -> Self {
+        Self { inner: Arc::new(Inner { options, client: OnceCell::new() }) }
+    }
+
+    /// What it was made with; an equal one need not be made anew.
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    async fn client(&self) -> Result<&Client, UpstreamFailure> {
+        self.inner.client.get_or_try_init(|| client::connect(&self.inner.options)).await
+    }
+
+    pub(super) async fn complete(
+        &self,
+        call: &Call<'_>,
+        request: &ModelRequest,
+    ) -> Result<ModelAnswer, UpstreamFailure> {
+        let input = convert::request(request)?;
+        let output = self
+            .client()
+            .await?
+            .converse()
+            .model_id(&call.identifier.model)
+            .set_messages(Some(input.messages))
+            .set_system(input.system)
+            .inference_config(input.inference)
+            .send()
+            .await
+            .map_err(|error| failure::of_call(&error, &request.messages))?;
+        Ok(ModelAnswer {
+            text: output.output().map(convert::text).unwrap_or_default(),
+            stop: StopReason::from_bedrock(output.stop_reason().as_str()),
+            usage: output.usage().map(convert::usage),
+        })
+    }
+
+    pub(super) async fn stream(
+        &self,
+        call: &Call<'_>,
+        request: &ModelRequest,
+    ) -> Result<ModelStream, UpstreamFailure> {
+        let input = convert::request(request)?;
+        let output = self
+            .client()
+            .await?
+            .converse_stream()
+            .model_id(&call.identifier.model)
+            .set_messages(Some(input.messages))
+            .set_system(input.system)
+            .inference_config(input.inference)
+            .send()
+            .await
+            .map_err(|error| failure::of_call(&error, &request.messages))?;
+        let asked: Arc<[ChatMessage]> = request.messages.clone().into();
+        let state = (output.stream, asked);
+        Ok(Box::pin(stream::try_unfold(state, |(mut receiver, asked)| async move {
+            loop {
+                match receiver.recv().await {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(event)) => {
+                        if let Some(event) = neutral(&event) {
+                            return Ok(Some((event, (receiver, asked))));
+                        }
+                    }
+                    Err(error) => return Err(failure::of_stream(&error, &asked)),
+                }
+            }
+        })))
+    }
+}
+
+/// Events that carry nothing for us (starts and ends of blocks, reasoning, tools) are passed over.
+fn neutral(event: &ConverseStreamOutput) -> Option<ModelEvent> {
+    match event {
+        ConverseStreamOutput::ContentBlockDelta(delta) => {
+            let text = delta.delta()?.as_text().ok()?;
+            (!text.is_empty()).then(|| ModelEvent::Text(text.clone()))
+        }
+        ConverseStreamOutput::MessageStop(stop) => {
+            Some(ModelEvent::Stop(StopReason::from_bedrock(stop.stop_reason().as_str())))
+        }
+        ConverseStreamOutput::Metadata(metadata) => Some(ModelEvent::Usage(convert::usage(metadata.usage()?))),
+        _ => None,
+    }
+}

@@ -1,0 +1,103 @@
+//! The SDK's errors as neutral failures.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_bedrockruntime::config::http::HttpResponse;
+use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
+use duo_protocol::failure::{phrase, scrub};
+use duo_protocol::model::{ChatMessage, UpstreamFailure};
+use duo_protocol::openai::parse_retry_after;
+
+/// A call that brought no answer.
+pub(super) fn of_call<E>(error: &SdkError<E, HttpResponse>, asked: &[ChatMessage]) -> UpstreamFailure
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match error {
+        SdkError::TimeoutError(_) => UpstreamFailure::Timeout,
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            of_service(status, service.err().code(), service.err().message(), retry_after(service.raw()), asked)
+        }
+        SdkError::ResponseError(response) => {
+            let status = response.raw().status().as_u16();
+            if status >= 300 {
+                of_service(status, None, None, retry_after(response.raw()), asked)
+            } else {
+                UpstreamFailure::Protocol { reason: "an answer that is not Bedrock's; check the endpoint".to_owned() }
+            }
+        }
+        SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => {
+            UpstreamFailure::Unavailable { reason: "no connection in time".to_owned() }
+        }
+        other => of_cause(other),
+    }
+}
+
+/// An exception or a bad frame inside a stream.
+pub(super) fn of_stream<R: std::fmt::Debug>(
+    error: &SdkError<ConverseStreamOutputError, R>,
+    asked: &[ChatMessage],
+) -> UpstreamFailure {
+    let Some(service) = error.as_service_error() else {
+        return UpstreamFailure::StreamBroken { reason: "the event stream broke off or holds a bad frame".to_owned() };
+    };
+    let status = match service {
+        ConverseStreamOutputError::InternalServerException(_) => 500,
+        ConverseStreamOutputError::ModelStreamErrorException(_) => 424,
+        ConverseStreamOutputError::ValidationException(_) => 400,
+        ConverseStreamOutputError::ThrottlingException(_) => 429,
+        ConverseStreamOutputError::ServiceUnavailableException(_) => 503,
+        _ => 500,
+    };
+    of_service(status, service.meta().code(), service.meta().message(), None, asked)
+}
+
+fn of_service(
+    status: u16,
+    code: Option<&str>,
+    message: Option<&str>,
+    retry_after: Option<Duration>,
+    asked: &[ChatMessage],
+) -> UpstreamFailure {
+    match status {
+        429 => return UpstreamFailure::Throttled { retry_after },
+        408 | 504 => return UpstreamFailure::Timeout,
+        _ => {}
+    }
+    let mut reason = phrase(status).to_owned();
+    for (before, text) in [(": ", code), (": ", message)] {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            reason.push_str(before);
+            reason.push_str(&scrub(text, asked));
+        }
+    }
+    UpstreamFailure::Status { code: status, reason, retry_after }
+}
+
+/// What failed before anything was sent: credentials, TLS, name, connection.
+fn of_cause(error: &(dyn Error + 'static)) -> UpstreamFailure {
+    let mut at: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(one) = at {
+        let text = one.to_string();
+        if one.is::<CredentialsError>() || text.contains("credentials provider") || text.contains("identity") {
+            let reason = "Unauthorized: no AWS credentials: give them in the environment, in the mounted folder or by \
+                          workload identity"
+                .to_owned();
+            return UpstreamFailure::Status { code: 401, reason, retry_after: None };
+        }
+        at = one.source();
+    }
+    UpstreamFailure::Unavailable { reason: scrub(&super::super::innermost(error), &[]) }
+}
+
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    parse_retry_after(
+        response.headers().get("retry-after"),
+        response.headers().get("retry-after-ms"),
+        jiff::Timestamp::now(),
+    )
+}

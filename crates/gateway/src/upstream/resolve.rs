@@ -1,0 +1,125 @@
+//! Which model a request means. With a mounted configuration only declared models are called, with the configuration's
+//! own endpoint and key; a request cannot name another server.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use duo_gateway_config::{ModelKey, model_key};
+use duo_protocol::contract::{Invalid, ModelSelection};
+use duo_protocol::identifier::Identifier;
+
+use crate::secret::Secret;
+
+/// A model that may be called, with all that the call needs.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Its name in the configuration; `undeclared` for one that the request brought.
+    pub name: Arc<str>,
+    /// Server kind and model.
+    pub identifier: Identifier,
+    /// Base URL, where the kind has one.
+    pub endpoint: Option<String>,
+    /// Its key.
+    pub api_key: Option<Secret>,
+}
+
+/// What a request resolves to.
+pub type Target = Arc<Declared>;
+
+/// The models that may be called.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// Declared models by key.
+    pub models: HashMap<ModelKey, Target>,
+    /// Whether a request may bring a model of its own.
+    pub undeclared: bool,
+}
+
+impl Directory {
+    /// The model of a request.
+    ///
+    /// # Errors
+    /// A 422 list detail that names the model and says where to declare it; GitLab shows it to the administrator.
+    pub fn resolve(&self, selection: &ModelSelection) -> Result<Target, Invalid> {
+        let identifier = selection.identifier.to_string();
+        let key = model_key(selection.family.as_str(), selection.endpoint.as_deref(), &identifier);
+        if let Some(target) = self.models.get(&key) {
+            return Ok(target.clone());
+        }
+        if self.undeclared {
+            return Ok(Arc::new(Declared {
+                name: "undeclared".into(),
+                identifier: selection.identifier.clone(),
+                endpoint: selection.endpoint.clone(),
+                api_key: selection.api_key.as_ref().map(|key| Secret::new(key.expose())),
+            }));
+        }
+        Err(Invalid::one(
+            &["body", "model_metadata"],
+            &format!(
+                "The model '{identifier}' of family '{}' is not declared in the gateway's configuration with this \
+                 endpoint: declare a SelfHostedModel with the same family, identifier and endpoint",
+                selection.family
+            ),
+            "model_not_declared",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use duo_protocol::contract::ApiKey;
+    use duo_protocol::family::Family;
+
+    use super::*;
+
+    fn selection(family: Family, identifier: &str, endpoint: Option<&str>) -> ModelSelection {
+        ModelSelection {
+            family,
+            identifier: Identifier::parse(identifier).unwrap(),
+            endpoint: endpoint.map(str::to_owned),
+            api_key: Some(ApiKey::new("from-the-request")),
+        }
+    }
+
+    fn directory(undeclared: bool) -> Directory {
+        let declared = |name: &str, family: &str, identifier: &str, endpoint: Option<&str>| {
+            let target = Declared {
+                name: name.into(),
+                identifier: Identifier::parse(identifier).unwrap(),
+                endpoint: endpoint.map(str::to_owned),
+                api_key: Some(Secret::new("from-the-folder")),
+            };
+            (model_key(family, endpoint, identifier), Arc::new(target))
+        };
+        let models = [
+            declared("bed", "mixtral", "bedrock/m", None),
+            declared("vllm", "mistral", "custom_openai/m", Some("http://v/v1")),
+        ];
+        Directory { models: models.into(), undeclared }
+    }
+
+    #[test]
+    fn declared_models_are_called_with_the_configurations_key() {
+        let directory = directory(false);
+        let found = directory.resolve(&selection(Family::Mistral, "custom_openai/m", Some("http://v/v1"))).unwrap();
+        assert_eq!((&*found.name, found.api_key.as_ref().unwrap().expose()), ("vllm", "from-the-folder"));
+        let found = directory.resolve(&selection(Family::Mixtral, "bedrock/m", None)).unwrap();
+        assert_eq!(&*found.name, "bed");
+    }
+
+    #[test]
+    fn another_family_endpoint_or_identifier_is_refused_by_name() {
+        for other in [
+            selection(Family::Mixtral, "custom_openai/m", Some("http://v/v1")),
+            selection(Family::Mistral, "custom_openai/n", Some("http://v/v1")),
+            selection(Family::Mistral, "custom_openai/m", Some("http://169.254.169.254")),
+        ] {
+            let refused = directory(false).resolve(&other).unwrap_err();
+            assert!(refused.summary().contains(&other.identifier.to_string()), "{refused}");
+            assert!(!refused.summary().contains("from-the"), "{refused}");
+            let allowed = directory(true).resolve(&other).unwrap();
+            assert_eq!(allowed.api_key.as_ref().unwrap().expose(), "from-the-request");
+        }
+    }
+}

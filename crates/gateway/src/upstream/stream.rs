@@ -1,0 +1,111 @@
+//! What holds for every model stream: it has a first item before it counts as begun, it ends in time, and one that
+//! ends without the model's own end is broken, never a short answer.
+
+use duo_protocol::model::{ModelAnswer, ModelEvent, StopReason, UpstreamFailure, Usage};
+use futures::{StreamExt, stream};
+use tokio::time::Instant;
+
+use super::ModelStream;
+
+/// Waits for the first item, puts the deadline on the rest and adds the check of the end.
+pub(super) async fn started(mut inner: ModelStream, deadline: Instant) -> Result<ModelStream, UpstreamFailure> {
+    let first = match inner.next().await {
+        Some(first) => first?,
+        None => return Err(cut_off()),
+    };
+    let stopped = matches!(first, ModelEvent::Stop(_));
+    let rest = stream::unfold(Some((inner, stopped)), move |state| async move {
+        let (mut inner, stopped) = state?;
+        match tokio::time::timeout_at(deadline, inner.next()).await {
+            Err(_) => {
+                let reason = "it did not end in time".to_owned();
+                Some((Err(UpstreamFailure::StreamBroken { reason }), None))
+            }
+            Ok(None) if stopped => None,
+            Ok(None) => Some((Err(cut_off()), None)),
+            Ok(Some(Ok(event))) => {
+                let stopped = stopped || matches!(event, ModelEvent::Stop(_));
+                Some((Ok(event), Some((inner, stopped))))
+            }
+            Ok(Some(Err(failure))) => Some((Err(broken(failure)), None)),
+        }
+    });
+    Ok(Box::pin(stream::once(async { Ok(first) }).chain(rest)))
+}
+
+/// A whole answer as a stream.
+pub(super) fn whole(answer: ModelAnswer) -> ModelStream {
+    let mut events = vec![Ok(ModelEvent::Text(answer.text)), Ok(ModelEvent::Stop(answer.stop))];
+    events.extend(answer.usage.map(|usage| Ok(ModelEvent::Usage(usage))));
+    Box::pin(stream::iter(events))
+}
+
+/// Reads a stream to its end.
+///
+/// # Errors
+/// The failure that ended it.
+pub async fn collect(mut events: ModelStream) -> Result<ModelAnswer, UpstreamFailure> {
+    let (mut text, mut stop, mut usage) = (String::new(), StopReason::EndTurn, None::<Usage>);
+    while let Some(event) = events.next().await {
+        match event? {
+            ModelEvent::Text(piece) => text.push_str(&piece),
+            ModelEvent::Stop(reason) => stop = reason,
+            ModelEvent::Usage(counts) => usage = Some(counts),
+        }
+    }
+    Ok(ModelAnswer { text, stop, usage })
+}
+
+fn cut_off() -> UpstreamFailure {
+    UpstreamFailure::StreamBroken { reason: "it ended before the answer was complete".to_owned() }
+}
+
+/// Whatever happens after the first piece is a broken stream.
+fn broken(failure: UpstreamFailure) -> UpstreamFailure {
+    match failure {
+        failure @ UpstreamFailure::StreamBroken { .. } => failure,
+        other => UpstreamFailure::StreamBroken { reason: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(items: Vec<Result<ModelEvent, UpstreamFailure>>) -> ModelStream {
+        Box::pin(stream::iter(items))
+    }
+
+    fn text(piece: &str) -> Result<ModelEvent, UpstreamFailure> {
+        Ok(ModelEvent::Text(piece.to_owned()))
+    }
+
+    async fn run(items: Vec<Result<ModelEvent, UpstreamFailure>>) -> Result<ModelAnswer, UpstreamFailure> {
+        let deadline = Instant::now() + std::time::Duration::from_secs(3600);
+        collect(started(events(items), deadline).await?).await
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_without_a_stop_is_broken_and_not_a_short_answer() {
+        let complete = run(vec![text("a"), text("b"), Ok(ModelEvent::Stop(StopReason::EndTurn))]).await.unwrap();
+        assert_eq!(complete.text, "ab");
+        for items in [vec![text("a")], vec![]] {
+            assert!(matches!(run(items).await, Err(UpstreamFailure::StreamBroken { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_as_first_item_keeps_its_kind_and_later_ones_are_broken_streams() {
+        let throttled = || Err(UpstreamFailure::Throttled { retry_after: None });
+        assert_eq!(run(vec![throttled()]).await, Err(UpstreamFailure::Throttled { retry_after: None }));
+        assert!(matches!(run(vec![text("a"), throttled()]).await, Err(UpstreamFailure::StreamBroken { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_stalls_is_ended_by_the_deadline() {
+        let stalled: ModelStream = Box::pin(stream::iter(vec![text("a")]).chain(stream::pending()));
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        let failure = collect(started(stalled, deadline).await.unwrap()).await.unwrap_err();
+        assert!(matches!(failure, UpstreamFailure::StreamBroken { reason } if reason.contains("in time")));
+    }
+}
