@@ -13,6 +13,7 @@ pub mod apply;
 pub mod assets;
 pub mod control_plane;
 mod error;
+pub mod fake_node;
 pub mod images;
 pub mod node;
 pub mod pki;
