@@ -13,13 +13,14 @@ use aws_sdk_bedrockruntime::{
         error::ConverseStreamOutputError as Exception,
     },
 };
-use common::{CLAUDE_3, MIXTRAL, client, client_in, start, user};
+use common::{MIXTRAL, client, client_in, start, user};
 use duo_sim::{
     answers::digest,
     bedrock::{self, AccessKey, Config, FaultKind, StreamException},
     upstream::{Credential, Fault, Outcome},
 };
 
+const CLAUDE_3: &str = "anthropic.claude-3-sonnet-20240229-v1:0";
 /// Far above what anything here takes: a bound for a hang, not for speed.
 const HANG: Duration = Duration::from_secs(30);
 

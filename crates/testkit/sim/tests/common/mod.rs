@@ -11,7 +11,6 @@ use aws_smithy_http_client::{Builder, tls};
 use duo_sim::bedrock::{self, AccessKey, Config};
 
 pub const MIXTRAL: &str = "mistral.mixtral-8x7b-instruct-v0:1";
-pub const CLAUDE_3: &str = "anthropic.claude-3-sonnet-20240229-v1:0";
 
 pub async fn start() -> bedrock::Handle {
     bedrock::start(Config::default()).await.unwrap()
