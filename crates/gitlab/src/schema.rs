@@ -149,6 +149,7 @@ pub(crate) struct SchemaKey {
 }
 
 type Slot = Arc<OnceCell<Arc<Capabilities>>>;
+type Guesses = HashMap<(String, SchemaKey), Arc<Capabilities>>;
 
 /// Most versions kept. An operator sees as many as it has instances, plus their upgrades.
 const MOST_VERSIONS: usize = 64;
@@ -157,7 +158,7 @@ const MOST_VERSIONS: usize = 64;
 #[derive(Clone, Default)]
 pub struct SchemaCache {
     by_version: Arc<Mutex<HashMap<SchemaKey, Slot>>>,
-    by_instance: Arc<Mutex<HashMap<(String, SchemaKey), Arc<Capabilities>>>>,
+    by_instance: Arc<Mutex<Guesses>>,
 }
 
 impl std::fmt::Debug for SchemaCache {

@@ -226,7 +226,7 @@ impl Transport {
     }
 
     pub(crate) fn transport_error(&self, call: Call<'_>, error: &reqwest::Error) -> Error {
-        if error.is_timeout() {
+        if error.is_timeout() && !error.is_connect() {
             return Error::Timeout { operation: call.operation, after: call.timeout };
         }
         let causes = Causes::of(error);
@@ -313,13 +313,12 @@ impl Causes {
         while let Some(cause) = current {
             innermost = cause.to_string();
             tls |= cause.is::<rustls::Error>();
-            current = cause.source();
-            if let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
-                // io::Error hides its inner error from source()
-                tls |= inner.is::<rustls::Error>();
-                innermost = inner.to_string();
-                current = inner.source();
-            }
+            // an io::Error shows its inner error in get_ref() only; its source() is already the one after that
+            let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            current = match inner {
+                Some(inner) => Some(inner),
+                None => cause.source(),
+            };
         }
         if innermost.is_empty() {
             innermost = "connection failed".into();
