@@ -11,6 +11,7 @@
 
 pub mod apply;
 pub mod assets;
+pub mod conditions;
 pub mod control_plane;
 mod error;
 pub mod fake_node;

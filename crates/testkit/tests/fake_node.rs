@@ -279,10 +279,8 @@ spec: {{containers: [{{name: c, image: busybox}}]}}
         ))
         .await
         .unwrap();
-    eventually("the other pod is Ready", || async {
-        is_ready(&world.pods.get("other").await.unwrap()).then_some(())
-    })
-    .await;
+    eventually("the other pod is Ready", || async { is_ready(&world.pods.get("other").await.unwrap()).then_some(()) })
+        .await;
     let message = eventually("the container waits", || async {
         let containers = world.pods.get("waits").await.unwrap().status?.container_statuses?;
         containers[0].state.clone()?.waiting?.message
