@@ -78,6 +78,11 @@ impl Client {
         Ok(Observation { metadata, settings: page.duo_settings, models, features })
     }
 
+    /// The settings as they are; empty when the token's user may not read them.
+    pub(crate) async fn settings(&self) -> Result<DuoSettings> {
+        Ok(self.first_page().await?.duo_settings.unwrap_or_default())
+    }
+
     async fn first_page(&self) -> Result<Page> {
         // on an online licence the list of features may wait 5 s for GitLab's cloud
         self.run(self.slow_call(documents::OBSERVE), documents::OBSERVE, |_| json!({})).await

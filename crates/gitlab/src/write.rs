@@ -158,6 +158,10 @@ impl Client {
         struct Data {
             duo_settings_update: Option<Payload>,
         }
+        if settings_input(settings, &*self.capabilities().await?).is_empty() {
+            // nothing given that this instance has: not worth a mutation
+            return self.settings().await;
+        }
         let call = self.call(documents::SETTINGS_UPDATE);
         let data: Data = self.run(call, documents::SETTINGS_UPDATE, |c| input(settings_input(settings, c))).await?;
         let payload = data.duo_settings_update.ok_or_else(|| null_payload(documents::SETTINGS_UPDATE))?;
