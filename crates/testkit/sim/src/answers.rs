@@ -8,6 +8,7 @@ mod code;
 mod cut;
 mod recognise;
 
+use recognise::{Tag, Task};
 use sha2::{Digest, Sha256};
 
 pub use cut::{Ending, Written, pieces, tokens};
@@ -72,40 +73,54 @@ pub fn scripted(text: &str, limits: &Limits) -> Written {
 }
 
 /// The first 8 hex digits of the SHA-256 of the question, blanks around it aside. Chat and free answers hold it in
-/// brackets, so that a test can tell which question an answer belongs to.
+/// brackets, so that a test can tell which question an answer belongs to. The question is the last paragraph of the
+/// user's last message, whatever instructions or material a gateway puts in front of it.
 pub fn digest(question: &str) -> String {
     let hash = Sha256::digest(question.trim().as_bytes());
     hex::encode(&hash[..4])
 }
 
 fn full_answer(question: &Question) -> String {
-    use recognise::Task;
     let model = &question.model;
     let asked = recognise::core_question(question.last_user_text());
     match recognise::task(question) {
-        Task::Fill { prefix } => code::continuation(&prefix, model),
-        Task::React => {
-            let (thought, answer) = (format!("{model} can answer this directly."), spoken(model, &asked));
-            let prefill = question.prefill().trim_end();
-            if prefill.ends_with("Final Answer:") {
-                format!(" {answer}")
-            } else if prefill.ends_with("Thought:") {
-                format!(" {thought}\nFinal Answer: {answer}")
-            } else {
-                format!("Thought: {thought}\nFinal Answer: {answer}")
-            }
+        Task::Fill { prefix, suffix } => with_habits(model, code::continuation(&prefix, &suffix, model)),
+        Task::React { direct } => {
+            let answer = react(question.prefill().trim_end(), direct, model, &asked);
+            with_habits(model, answer)
         }
         Task::Generate { language, tagged } => {
-            let code = code::generation(&language, &asked, model);
+            let code = code::generation(&language, question.last_user_text(), model);
             match tagged {
-                recognise::Tag::Opened => format!("\n{code}\n</new_code>"),
-                recognise::Tag::Wanted => format!("<new_code>\n{code}\n</new_code>"),
+                Tag::Opened => format!("\n{code}\n</new_code>"),
+                Tag::Wanted => format!("<new_code>\n{code}\n</new_code>"),
                 // models fence code although they are told not to
-                recognise::Tag::None => format!("```{language}\n{code}\n```"),
+                Tag::None => format!("```{language}\n{code}\n```"),
             }
         }
+        Task::Mend => format!(
+            "<analysis>\n{}\n</analysis>\n<fixed_code>\n# mended by {model}\n</fixed_code>",
+            spoken(model, &asked)
+        ),
+        Task::Review => format!("<summary>{}</summary>\n<review>\n</review>", spoken(model, &asked)),
+        Task::SayOk => "ok".to_owned(),
         Task::Talk => spoken(model, &asked),
     }
+}
+
+fn react(prefill: &str, direct: bool, model: &str, asked: &str) -> String {
+    let answer = spoken(model, asked);
+    if prefill.ends_with("Final Answer:") {
+        return format!(" {answer}");
+    }
+    let action = if direct { "Action: DirectAnswer\n" } else { "" };
+    let rest = format!(" {model} can answer this directly.\n{action}Final Answer: {answer}");
+    if prefill.ends_with("Thought:") { rest } else { format!("Thought:{rest}") }
+}
+
+/// Mixtral escapes underscores as Markdown does, in code as well; whoever shows its answers must put them right.
+fn with_habits(model: &str, text: String) -> String {
+    if model.contains("mixtral") { text.replace('_', "\\_") } else { text }
 }
 
 /// The plain answer. The dash is on purpose: answers are not ASCII, and a byte boundary is no character boundary.

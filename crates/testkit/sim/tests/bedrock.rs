@@ -13,11 +13,11 @@ use aws_sdk_bedrockruntime::{
         error::ConverseStreamOutputError as Exception,
     },
 };
-use common::{MIXTRAL, client, client_in, start, user};
+use common::{MIXTRAL, client, client_in, client_with_token, start, user};
 use duo_sim::{
     answers::digest,
     bedrock::{self, AccessKey, Config, FaultKind, StreamException},
-    upstream::{Credential, Fault, Outcome},
+    upstream::{Credential, Fault, Outcome, Secret},
 };
 
 const CLAUDE_3: &str = "anthropic.claude-3-sonnet-20240229-v1:0";
@@ -237,6 +237,18 @@ async fn keys_are_verified() {
     for secret in [example.secret.reveal(), "temporary/secret", "token+/="] {
         assert!(!journal.contains(secret));
     }
+}
+
+#[tokio::test]
+async fn bedrock_api_keys_are_bearer_tokens() {
+    let config = Config { bearer_tokens: vec![Secret::from("bedrock-api-key")], ..Config::default() };
+    let sim = bedrock::start(config).await.unwrap();
+    assert!(ask(&client_with_token(&sim, "bedrock-api-key"), MIXTRAL, "hi").await.is_ok());
+    let refused = ask(&client_with_token(&sim, "other"), MIXTRAL, "hi").await;
+    assert_eq!(refused, Err(("AccessDeniedException".to_owned(), 403)));
+    let calls = sim.journal().calls();
+    assert!(calls.iter().all(|call| call.credential == Credential::Bearer));
+    assert!(!serde_json::to_string(&calls).unwrap().contains("bedrock-api-key"));
 }
 
 #[tokio::test]

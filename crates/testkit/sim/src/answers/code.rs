@@ -1,21 +1,30 @@
 //! Plausible code: the rest of what a person began, or something new. It compiles often enough to look right.
 
-/// The code that continues `prefix`. The last line decides: an opened function gets a body, anything else a call.
-pub(super) fn continuation(prefix: &str, model: &str) -> String {
-    let ends_line = prefix.ends_with('\n');
-    let line = prefix.trim_end().lines().next_back().unwrap_or("");
+/// The code that goes between `prefix` and `suffix`. The last line of code above decides: an opened function gets a
+/// body, anything else a statement. Indentation that is typed already is not written again, and a block that the
+/// suffix closes is left open.
+pub(super) fn continuation(prefix: &str, suffix: &str, model: &str) -> String {
+    let (above, typed) = match prefix.rsplit_once('\n') {
+        Some((above, current)) if current.trim().is_empty() => (above, Some(current)),
+        _ if prefix.trim().is_empty() => ("", Some(prefix)),
+        _ => (prefix, None),
+    };
+    let line = above.trim_end().lines().next_back().unwrap_or("");
     let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
     let code = line.trim();
     let style = Style::of(code, prefix);
-    match style.function_name(code) {
+    let closed = style.closer().is_some_and(|closer| suffix.trim_start().starts_with(closer));
+    let text = match style.function_name(code) {
         Some(name) => {
-            let body = style.body(&name, &indent, model);
-            if ends_line { body } else { format!("{}\n{body}", style.opening(code)) }
+            let body = style.body(&name, &indent, model, closed);
+            if typed.is_some() { body } else { format!("{}\n{body}", style.opening(code)) }
         }
-        None => {
-            let start = if ends_line || prefix.is_empty() { indent } else { String::new() };
-            format!("{start}{}", style.statement(&format!("completed by {model}")))
-        }
+        None if typed.is_some() => format!("{indent}{}", style.statement(&format!("completed by {model}"))),
+        None => style.statement(&format!("completed by {model}")),
+    };
+    match typed {
+        Some(blanks) => text.strip_prefix(blanks).unwrap_or_else(|| text.trim_start()).to_owned(),
+        None => text,
     }
 }
 
@@ -24,7 +33,7 @@ pub(super) fn generation(language: &str, instruction: &str, model: &str) -> Stri
     let style = Style::named(language);
     let name = if instruction.to_lowercase().contains("hello") { "hello_world" } else { "generated" };
     let head = style.head(name);
-    format!("{head}\n{}", style.body(name, "", model))
+    format!("{head}\n{}", style.body(name, "", model, false))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,15 +112,28 @@ impl Style {
         }
     }
 
-    fn body(self, name: &str, indent: &str, model: &str) -> String {
+    /// The body of a function whose first line stands at `indent`; `closed` when its last line is there already.
+    fn body(self, name: &str, indent: &str, model: &str, closed: bool) -> String {
         let said =
             if name == "hello_world" { format!("Hello, World! ({model})") } else { format!("{name} by {model}") };
-        let statement = self.statement(&said);
+        let step = match self {
+            Self::Ruby => "  ",
+            Self::Go => "\t",
+            Self::Python | Self::Rust | Self::Braces => "    ",
+        };
+        let body = format!("{indent}{step}{}", self.statement(&said));
+        match self.closer() {
+            Some(closer) if !closed => format!("{body}\n{indent}{closer}"),
+            _ => body,
+        }
+    }
+
+    /// What ends a block, if anything does.
+    fn closer(self) -> Option<&'static str> {
         match self {
-            Self::Python => format!("{indent}    {statement}"),
-            Self::Ruby => format!("{indent}  {statement}\n{indent}end"),
-            Self::Go => format!("{indent}\t{statement}\n{indent}}}"),
-            Self::Rust | Self::Braces => format!("{indent}    {statement}\n{indent}}}"),
+            Self::Python => None,
+            Self::Ruby => Some("end"),
+            Self::Rust | Self::Go | Self::Braces => Some("}"),
         }
     }
 

@@ -5,12 +5,18 @@ use super::Question;
 /// What the model is asked to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Continue code at a cursor; `prefix` is the code before it.
-    Fill { prefix: String },
-    /// Answer in the ReAct form.
-    React,
+    /// Continue code at a cursor between two parts.
+    Fill { prefix: String, suffix: String },
+    /// Answer in the ReAct form; `direct` when the prompt wants an action `DirectAnswer` before the answer.
+    React { direct: bool },
     /// Write new code.
     Generate { language: String, tagged: Tag },
+    /// Mend code, between `<fixed_code>` tags.
+    Mend,
+    /// Review a change, between `<review>` tags.
+    Review,
+    /// Say one word: connection checks ask for it.
+    SayOk,
     /// Anything else.
     Talk,
 }
@@ -28,16 +34,15 @@ pub(super) enum Tag {
 
 pub(super) fn task(question: &Question) -> Task {
     let user = question.last_user_text();
-    let everything = format!("{}\n{user}", question.system);
+    // a model that refuses system text gets it inside the first user turn, so the place tells nothing
+    let turns: Vec<&str> = question.turns.iter().map(|(_, text)| text.as_str()).collect();
+    let everything = format!("{}\n{}", question.system, turns.join("\n"));
     let lower = everything.to_lowercase();
-    if let Some(prefix) = fill_in_the_middle(user) {
-        return Task::Fill { prefix };
+    if let Some((prefix, suffix)) = fill_in_the_middle(user) {
+        return Task::Fill { prefix, suffix };
     }
-    let all_turns: String = question.turns.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
-    if [&everything, &all_turns].iter().any(|text| text.contains("Final Answer:"))
-        && [&everything, &all_turns].iter().any(|text| text.contains("Thought:"))
-    {
-        return Task::React;
+    if everything.contains("Final Answer:") && everything.contains("Thought:") {
+        return Task::React { direct: everything.contains("DirectAnswer") };
     }
     let tagged = if question.prefill().contains("<new_code>") {
         Tag::Opened
@@ -46,70 +51,93 @@ pub(super) fn task(question: &Question) -> Task {
     } else {
         Tag::None
     };
-    let wants_completion = lower.contains("complet") && lower.contains("cursor");
-    if wants_completion && let Some(prefix) = tagged_prefix(user) {
-        return Task::Fill { prefix };
+    if tagged == Tag::None
+        && let Some((prefix, suffix)) = tagged_parts(user)
+    {
+        return Task::Fill { prefix, suffix };
     }
-    if tagged != Tag::None || asks_for_code(&question.system.to_lowercase(), &lower) {
+    if everything.contains("<fixed_code>") {
+        return Task::Mend;
+    }
+    if everything.contains("<review>") {
+        return Task::Review;
+    }
+    if lower.contains("say \"ok\"") {
+        return Task::SayOk;
+    }
+    let instruction = if question.system.is_empty() { lower } else { question.system.to_lowercase() };
+    if tagged != Tag::None || asks_for_code(&instruction) {
         return Task::Generate { language: language(&everything), tagged };
     }
-    match tagged_prefix(user) {
-        Some(prefix) => Task::Fill { prefix },
-        None => Task::Talk,
-    }
+    Task::Talk
 }
 
-fn asks_for_code(system: &str, everything: &str) -> bool {
-    let instruction = if system.is_empty() { everything } else { system };
-    let about_code = instruction.contains("code");
-    about_code
-        && ["generate", "generation", "write new", "write code", "only code", "only the code"]
-            .iter()
-            .any(|word| instruction.contains(word))
+fn asks_for_code(instruction: &str) -> bool {
+    ["generate", "generation of", "you write code", "write new code", "only code", "code only", "only the code"]
+        .iter()
+        .any(|words| instruction.contains(words))
+        && instruction.contains("code")
 }
 
-/// The code before the cursor in the models' own forms (`facts` of each family: suffix first for Mistral's).
-fn fill_in_the_middle(text: &str) -> Option<String> {
-    let between = |open: &str, close: &str| {
-        let (_, rest) = text.split_once(open)?;
-        let (inner, _) = rest.split_once(close)?;
-        Some(inner.to_owned())
-    };
-    if let Some((_, rest)) = text.split_once("[SUFFIX]")
-        && let Some((_, prefix)) = rest.split_once("[PREFIX]")
+/// The code before and behind the cursor in the models' own forms, suffix first for Mistral's. A prompt may explain
+/// its marks before it uses them, so the last ones count.
+fn fill_in_the_middle(text: &str) -> Option<(String, String)> {
+    if let Some((head, prefix)) = text.rsplit_once("[PREFIX]")
+        && let Some((_, suffix)) = head.rsplit_once("[SUFFIX]")
     {
-        return Some(prefix.trim_end_matches("[MIDDLE]").to_owned());
+        return Some((prefix.trim_end_matches("[MIDDLE]").to_owned(), suffix.to_owned()));
     }
-    between("<|fim_prefix|>", "<|fim_suffix|>")
-        .or_else(|| between("<fim_prefix>", "<fim_suffix>"))
-        .or_else(|| between("<PRE> ", " <SUF>"))
-        .or_else(|| between("<PRE>", "<SUF>"))
-        .or_else(|| between("<｜fim▁begin｜>", "<｜fim▁hole｜>"))
-        .or_else(|| between("<|prefix|>", "<|suffix|>"))
-        .or_else(|| text.rsplit_once("|CODE|").map(|(before, _)| before.to_owned()))
-}
-
-/// The code before the cursor in prompts that use words and tags.
-fn tagged_prefix(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("<prefix>")?;
-    let (inner, _) = rest.rsplit_once("</prefix>")?;
-    Some(inner.strip_prefix('\n').unwrap_or(inner).to_owned())
-}
-
-/// The programming language that the prompt names, in lower case; `python` when it names none.
-fn language(text: &str) -> String {
-    const KNOWN: [&str; 12] =
-        ["python", "ruby", "rust", "golang", "go", "javascript", "typescript", "java", "kotlin", "php", "c++", "c#"];
-    let lower = text.to_lowercase();
-    let mut words = lower.split(|c: char| c.is_whitespace() || ",.:;\"'`<>()[]".contains(c));
-    words.find(|word| KNOWN.contains(word)).map_or_else(|| "python".to_owned(), |word| word.replace("golang", "go"))
-}
-
-/// The question proper inside a prompt: what follows the last `Question:` label, or the whole text.
-pub(super) fn core_question(text: &str) -> String {
-    let question = match text.rsplit_once("Question:") {
-        Some((_, rest)) => rest.lines().find(|line| !line.trim().is_empty()).unwrap_or(rest),
-        None => text,
+    let between = |open: &str, middle: &str, close: &str| {
+        let (head, suffix) = text.rsplit_once(middle)?;
+        let (_, prefix) = head.rsplit_once(open)?;
+        let suffix = suffix.split_once(close).map_or(suffix, |(suffix, _)| suffix);
+        Some((prefix.to_owned(), suffix.to_owned()))
     };
-    question.trim().to_owned()
+    between("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+        .or_else(|| between("<fim_prefix>", "<fim_suffix>", "<fim_middle>"))
+        .or_else(|| between("<PRE> ", " <SUF>", " <MID>"))
+        .or_else(|| between("<PRE>", "<SUF>", "<MID>"))
+        .or_else(|| between("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"))
+        .or_else(|| between("<|prefix|>", "<|suffix|>", "<|end|>"))
+        .or_else(|| text.rsplit_once("|CODE|").map(|(prefix, suffix)| (prefix.to_owned(), suffix.to_owned())))
+}
+
+/// The same in prompts that use words and tags.
+fn tagged_parts(text: &str) -> Option<(String, String)> {
+    let (head, tail) = text.rsplit_once("</prefix>")?;
+    let (_, prefix) = head.rsplit_once("<prefix>")?;
+    let suffix = tail.split_once("<suffix>").map_or("", |(_, suffix)| suffix);
+    let suffix = suffix.rsplit_once("</suffix>").map_or(suffix, |(suffix, _)| suffix);
+    Some((prefix.strip_prefix('\n').unwrap_or(prefix).to_owned(), suffix.to_owned()))
+}
+
+/// The programming language that the prompt names first, in lower case; `python` when it names none.
+fn language(text: &str) -> String {
+    const KNOWN: [&str; 11] =
+        ["python", "ruby", "rust", "golang", "javascript", "typescript", "java", "kotlin", "php", "c++", "c#"];
+    let lower = text.to_lowercase();
+    let mut last = "";
+    for word in
+        lower.split(|c: char| c.is_whitespace() || ",.:;\"'`<>()[]/".contains(c)).filter(|word| !word.is_empty())
+    {
+        // "go" is a word of English, too
+        if KNOWN.contains(&word) || (word == "go" && ["in", "language", "generate", "new", "write"].contains(&last)) {
+            return if word == "golang" { "go".to_owned() } else { word.to_owned() };
+        }
+        last = word;
+    }
+    "python".to_owned()
+}
+
+/// The question proper inside a prompt: its last paragraph, without a label such as `Question:` or
+/// `The developer asks:` in front.
+pub(super) fn core_question(text: &str) -> String {
+    let text = text.trim();
+    let mut paragraph = text.rsplit_once("\n\n").map_or(text, |(_, last)| last).trim();
+    while let Some((label, rest)) = paragraph.split_once('\n')
+        && label.trim_end().ends_with(':')
+    {
+        paragraph = rest.trim();
+    }
+    paragraph.strip_prefix("Question:").unwrap_or(paragraph).trim().to_owned()
 }

@@ -31,6 +31,9 @@ fn a_cursor_in_the_middle_of_a_line_is_continued_on_that_line() {
         ("def hello_world(", "):\n    print("),
         ("def hello_world():", "\n    print("),
         ("    def greet\n", "      puts \"greet by"),
+        // indentation that is typed already is not repeated
+        ("    def greet\n      ", "puts \"greet by"),
+        ("    def greet\n  ", "    puts \"greet by"),
         ("fn main(", ") {\n    println!("),
         ("func run() {", "\n\tfmt.Println("),
         ("x = ", "print(\"completed by"),
@@ -94,4 +97,66 @@ fn pieces_join_to_the_text_and_split_long_words() {
     assert_eq!(pieces(text).concat(), text);
     assert_eq!(pieces("functional x"), ["functi", "onal", " x"]);
     assert_eq!(tokens(""), 0);
+}
+
+#[test]
+fn a_block_that_the_suffix_closes_is_not_closed_again() {
+    for (prefix, suffix, closed) in [
+        ("def full_name\n  ", "\nend\n", true),
+        ("def full_name\n  ", "\nputs 1\n", false),
+        ("fn main() {\n", "}\n", true),
+    ] {
+        let got = ask("", &[(Role::User, &format!("<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>"))]);
+        assert_eq!(!got.ends_with("end") && !got.ends_with('}'), closed, "{prefix:?} {suffix:?}: {got}");
+    }
+}
+
+#[test]
+fn instructions_folded_into_the_users_turn_change_nothing() {
+    let instructions = "You write each step as\nThought: why\nAction: DirectAnswer\nFinal Answer: the answer";
+    let apart = ask(instructions, &[(Role::User, "What is GitLab?")]);
+    let folded = ask("", &[(Role::User, &format!("{instructions}\n\nWhat is GitLab?"))]);
+    assert_eq!(apart, folded);
+    assert!(apart.contains("Action: DirectAnswer\nFinal Answer: This is"), "{apart}");
+
+    let instructions = "Code before the cursor is in <prefix>, the rest in <suffix>. Complete it.";
+    let file = "<prefix>def hello_world():\n    </prefix>\n<suffix></suffix>";
+    let folded = ask("", &[(Role::User, &format!("{instructions}\n\n{file}"))]);
+    assert_eq!(folded, ask(instructions, &[(Role::User, file)]));
+    assert!(folded.starts_with("print(\"Hello, World!"), "{folded}");
+
+    let instructions = "The code before the cursor follows <|prefix|>, the code behind it <|suffix|>.";
+    let file = "Language: python\n<|prefix|>def hello_world():\n<|suffix|>\nmain()";
+    assert!(ask("", &[(Role::User, &format!("{instructions}\n\n{file}"))]).starts_with("    print("));
+}
+
+#[test]
+fn mixtral_escapes_underscores_and_others_do_not() {
+    let prompt = "[SUFFIX][PREFIX]def full_name\n";
+    assert!(ask("", &[(Role::User, prompt)]).contains("full\\_name"));
+    let turns = vec![(Role::User, prompt.to_owned())];
+    let question = Question { model: "codestral".into(), turns, ..Question::default() };
+    assert!(answer(&question, &Limits::default()).text.contains("\"full_name"));
+}
+
+#[test]
+fn fixed_forms_are_kept() {
+    assert_eq!(ask("", &[(Role::User, "Say \"ok\" and nothing else.")]), "ok");
+    let mended = ask("Answer in <analysis> and <fixed_code>.", &[(Role::User, "Finding: SQL injection")]);
+    assert!(mended.contains("<fixed_code>\n") && mended.ends_with("</fixed_code>"), "{mended}");
+    let review = ask("Answer with <review>…</review>.", &[(Role::User, "Review this.")]);
+    assert!(review.ends_with("<review>\n</review>"), "{review}");
+}
+
+#[test]
+fn the_language_is_the_one_the_prompt_names() {
+    for (system, fence) in [
+        ("You write code, in ruby. Go on where the code ends.", "```ruby"),
+        ("You write code. Go on where the code ends.", "```python"),
+        ("You write code in go.", "```go"),
+        ("You write code.\n<language>go</language>", "```go"),
+        ("You write code in TypeScript.", "```typescript"),
+    ] {
+        assert!(ask(system, &[(Role::User, "hello")]).starts_with(fence), "{system}");
+    }
 }

@@ -1,4 +1,5 @@
-//! The journal: what a simulated model server was asked, by whom, and how each call ended.
+//! The journal: what a simulated model server was asked, by whom, and how each call ended. The end of each call is
+//! logged as well, without prompt and answer.
 
 use std::{
     sync::{Arc, Mutex},
@@ -172,7 +173,11 @@ impl Entry {
     /// Says how the call ended.
     pub(crate) fn settle(&mut self, outcome: Outcome) {
         self.settled = true;
-        self.update(|call| call.outcome = outcome);
+        self.update(|call| {
+            call.outcome = outcome;
+            let (operation, model) = (call.operation.as_str(), call.model.as_str());
+            tracing::info!(call.id, operation, model, call.status, error = call.error, ?outcome, "call");
+        });
     }
 
     /// Says that the call was refused or broken, and how.
