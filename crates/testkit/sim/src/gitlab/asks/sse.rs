@@ -16,7 +16,9 @@ pub struct Event {
 pub fn parse(body: &str) -> Result<Vec<Event>, String> {
     let mut events = Vec::new();
     let (mut name, mut data): (Option<String>, Option<String>) = (None, None);
-    for line in body.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)) {
+    // what follows the last line end is no line yet
+    let complete = body.rfind('\n').map_or("", |end| &body[..=end]);
+    for line in complete.lines() {
         if line.is_empty() {
             if let (Some(name), Some(data)) = (name.take(), data.take()) {
                 events.push(Event { name, data });
