@@ -31,6 +31,8 @@ pub struct Capability {
     pub continue_final_message: bool,
     /// The field for the token limit.
     pub token_limit: TokenLimit,
+    /// Tokens a reasoning model spends before it answers; they count against the limit, so they are added to it.
+    pub thinking_tokens: u32,
     /// The longest answer the model can be asked for, when it is less than what the features want.
     pub most_tokens: Option<u32>,
 }

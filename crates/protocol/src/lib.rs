@@ -19,6 +19,7 @@ pub mod family;
 pub mod identifier;
 pub mod language;
 pub mod model;
+mod opaque;
 pub mod openai;
 pub mod postprocess;
 pub mod prompts;

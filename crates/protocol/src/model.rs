@@ -84,7 +84,7 @@ pub struct ModelRequest {
 
 /// What an upstream stream yields. Order: any number of `Text`, then one `Stop`, then at most one `Usage`.
 /// A stream that ends without `Stop` was cut off and is an [`UpstreamFailure::StreamBroken`], never a short answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ModelEvent {
     /// A piece of the answer, possibly empty.
     Text(String),
@@ -92,6 +92,17 @@ pub enum ModelEvent {
     Stop(StopReason),
     /// Token counts of the whole call.
     Usage(Usage),
+}
+
+/// Shows the length only of a text: answers appear in no log.
+impl std::fmt::Debug for ModelEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ModelEvent::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            ModelEvent::Stop(reason) => write!(f, "Stop({reason:?})"),
+            ModelEvent::Usage(usage) => write!(f, "{usage:?}"),
+        }
+    }
 }
 
 /// Token counts as the model server states them.

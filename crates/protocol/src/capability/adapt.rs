@@ -3,6 +3,9 @@
 use super::Capability;
 use crate::model::{ChatMessage, ModelRequest, Role};
 
+/// Requests for this many tokens or fewer are connection checks.
+const CHECK_TOKENS: u32 = 16;
+
 /// The request as `capability` takes it. Always: blank messages go, system messages are gathered into one at the
 /// front, neighbours of one role are joined, at most `most_stops` stop sequences stay. By capability: system text is
 /// folded into the first user turn, a trailing assistant message becomes a user message or loses its trailing blanks
@@ -47,9 +50,11 @@ pub fn adapt(request: ModelRequest, capability: &Capability) -> ModelRequest {
     } else {
         stop.clear();
     }
+    // the connection check wants a quick 200, not an answer
+    let thinking = if max_tokens > CHECK_TOKENS { capability.thinking_tokens } else { 0 };
     ModelRequest {
         messages: turns,
-        max_tokens: max_tokens.min(capability.most_tokens.unwrap_or(u32::MAX)).max(1),
+        max_tokens: max_tokens.saturating_add(thinking).min(capability.most_tokens.unwrap_or(u32::MAX)).max(1),
         temperature,
         top_p,
         stop,
@@ -145,5 +150,6 @@ mod tests {
         assert_eq!(out.stop, ["a", "b", "c", "d"], "trap: only four stop sequences leave");
         let (_, out) = adapted("azure/gpt-5", Family::Gpt, &[(Role::User, "q")]);
         assert_eq!((out.temperature, out.stop.len()), (None, 0));
+        assert_eq!(out.max_tokens, 100 + 2048, "the thinking counts against the limit");
     }
 }

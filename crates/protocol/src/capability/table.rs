@@ -15,6 +15,7 @@ const OPENAI: Capability = Capability {
     strict_turns: false,
     continue_final_message: false,
     token_limit: TokenLimit::MaxTokens,
+    thinking_tokens: 0,
     most_tokens: None,
 };
 
@@ -89,7 +90,13 @@ fn version_after(model: &str, name: &str) -> Option<(u32, u32)> {
 
 fn openai(model: &str, family: Family) -> Capability {
     if is_reasoning(model) {
-        return Capability { temperature: false, stop: false, token_limit: TokenLimit::MaxCompletionTokens, ..OPENAI };
+        return Capability {
+            thinking_tokens: 2048,
+            temperature: false,
+            stop: false,
+            token_limit: TokenLimit::MaxCompletionTokens,
+            ..OPENAI
+        };
     }
     let strict_turns = family.is_mistral_like();
     Capability { strict_turns, ..OPENAI }

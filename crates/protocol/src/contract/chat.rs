@@ -1,5 +1,7 @@
 //! `POST /v2/chat/agent`: the body of one ReAct turn and the lines of its answer.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +11,7 @@ use super::read::Reader;
 use crate::model::{Role, Usage};
 
 /// One tool call that was made, and what it returned.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct AgentStep {
     /// What the model thought.
     pub thought: String,
@@ -60,7 +62,7 @@ impl ResourceKind {
 }
 
 /// The page the user looks at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PageContext {
     /// Its kind.
     pub kind: ResourceKind,
@@ -71,7 +73,7 @@ pub struct PageContext {
 }
 
 /// The file the user has open, or the part that is selected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CurrentFile {
     /// Path in the project.
     pub file_path: String,
@@ -82,7 +84,7 @@ pub struct CurrentFile {
 }
 
 /// Something the user attached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AdditionalContext {
     /// `file`, `snippet`, `merge_request`, …; its use needs unit primitive `include_<category>_context`.
     pub category: String,
@@ -107,7 +109,7 @@ const CATEGORIES: [&str; 11] = [
 ];
 
 /// One message of the conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AgentMessage {
     /// Who says it.
     pub role: Role,
@@ -264,7 +266,7 @@ fn read_step(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<AgentS
 }
 
 /// One line of the answer (`application/x-ndjson; charset=utf-8`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum AgentEvent {
     /// GitLab shall call a tool; at most one per turn.
@@ -319,5 +321,22 @@ impl AgentEvent {
         let mut line = serde_json::to_string(self).unwrap_or_else(|_| "{}".into());
         line.push('\n');
         line
+    }
+}
+
+crate::opaque::opaque_debug!(PageContext, CurrentFile, AdditionalContext, AgentMessage, AgentStep);
+
+/// Shows what a log may show: the kind, the tool, lengths.
+impl fmt::Debug for AgentEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AgentEvent::Action { tool, .. } => write!(f, "Action({tool})"),
+            AgentEvent::FinalAnswerDelta { text, finish_reason } => {
+                write!(f, "FinalAnswerDelta({} bytes, {finish_reason:?})", text.len())
+            }
+            AgentEvent::Unknown { text } => write!(f, "Unknown({} bytes)", text.len()),
+            AgentEvent::Error { message, retryable } => write!(f, "Error({message:?}, retryable: {retryable})"),
+            AgentEvent::TokenUsage(usage) => write!(f, "TokenUsage({usage})"),
+        }
     }
 }

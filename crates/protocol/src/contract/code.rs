@@ -14,7 +14,7 @@ use crate::model::{ChatMessage, Role};
 const CODE_LIMIT: usize = 100_000;
 
 /// The file the cursor is in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct CurrentCode {
     /// Trimmed, at most 255 characters.
     pub file_name: String,
@@ -42,7 +42,7 @@ impl CurrentCode {
 }
 
 /// A prompt the client wrote itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum CodePrompt {
     /// `prompt_version` 2.
     Text(String),
@@ -74,7 +74,7 @@ impl CodePrompt {
 }
 
 /// A piece of other code that goes in front of the prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CodeContext {
     /// `file`, `snippet` or other, at most 1,024 characters.
     pub kind: String,
@@ -207,7 +207,7 @@ impl CompletionBody {
 }
 
 /// What Rails gathers for a generation; every field may be absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct PromptEnhancer {
     /// Pairs of an example and the answer to it.
     pub examples: Vec<(String, String)>,
@@ -258,7 +258,7 @@ pub struct EditorPayload {
 }
 
 /// Payload of `code_editor_generation`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct GenerationPayload {
     /// The shared fields.
     pub editor: EditorPayload,
@@ -406,3 +406,5 @@ fn read_editor(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<Edit
     let stream = reader.flag(map, "stream");
     Some(EditorPayload { current_file: current_file?, stream })
 }
+
+crate::opaque::opaque_debug!(CurrentCode, CodePrompt, CodeContext, PromptEnhancer, GenerationPayload);

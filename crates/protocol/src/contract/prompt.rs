@@ -7,7 +7,7 @@ use super::metadata::{ModelMetadata, ModelSelection};
 use super::read::Reader;
 
 /// A call of a named prompt.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct PromptBody {
     /// The prompt's variables, any JSON; all are optional to our prompts.
     pub inputs: Map<String, Value>,
@@ -45,3 +45,5 @@ impl PromptBody {
         self.metadata.as_ref().ok_or_else(ModelMetadata::missing)?.select()
     }
 }
+
+crate::opaque::opaque_debug!(PromptBody);

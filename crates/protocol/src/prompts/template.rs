@@ -42,7 +42,7 @@ pub struct Template {
 }
 
 /// The inputs as texts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Values(BTreeMap<String, String>);
 
 impl Values {
@@ -183,8 +183,12 @@ fn without_gaps(text: &str) -> Cow<'_, str> {
 fn parts(body: &str) -> Result<Vec<Part>, TemplateError> {
     let mut stack: Vec<(String, Vec<Part>)> = vec![(String::new(), Vec::new())];
     let mut rest = body;
+    // whether `rest` begins a line
+    let mut line_starts = true;
     while let Some(open) = rest.find('{') {
+        let at_line_start = rest[..open].ends_with('\n') || (open == 0 && line_starts);
         push(&mut stack, Part::Text(rest[..open].to_owned()));
+        line_starts = false;
         let tail = &rest[open + 1..];
         let (kind, tail_name) = match tail.chars().next() {
             Some(c @ ('?' | '/')) => (c, &tail[1..]),
@@ -206,10 +210,16 @@ fn parts(body: &str) -> Result<Vec<Part>, TemplateError> {
                     return Err(TemplateError::Section(name));
                 }
                 push(&mut stack, Part::Section(name, inner));
-                // a section's own line leaves no blank line behind
-                rest = rest.strip_prefix('\n').unwrap_or(rest);
             }
             _ => push(&mut stack, Part::Input(name)),
+        }
+        // a section mark on a line of its own leaves no blank line behind
+        if at_line_start
+            && kind != ' '
+            && let Some(next_line) = rest.strip_prefix('\n')
+        {
+            rest = next_line;
+            line_starts = true;
         }
     }
     push(&mut stack, Part::Text(rest.to_owned()));
@@ -229,6 +239,8 @@ fn push(stack: &mut [(String, Vec<Part>)], part: Part) {
     }
 }
 
+crate::opaque::opaque_debug!(Values);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,10 +256,12 @@ mod tests {
 
     #[test]
     fn placeholders_sections_and_plain_braces() {
-        let table: [(&str, &[(&str, &str)], &str); 7] = [
+        let table: [(&str, &[(&str, &str)], &str); 9] = [
             ("a {x} b", &[("x", "1")], "a 1 b"),
             ("a {x} b", &[], "a  b"),
             ("{?x}has {x}\n{/x}end", &[("x", "1")], "has 1\nend"),
+            ("a\n{?x}\nb\n{/x}\n{?y}\nc\n{/y}\nd", &[("x", "1")], "a\nb\nd"),
+            ("a{?x} b{/x}\n\nc", &[("x", "1")], "a b\n\nc"),
             ("{?x}has {x}\n{/x}end", &[("x", " ")], "end"),
             ("fn main() { {} {X} {x1} }", &[], "fn main() { {} {X} {x1} }"),
             ("{?a}A{?b}B{/b}{/a}", &[("a", "1"), ("b", "1")], "AB"),
