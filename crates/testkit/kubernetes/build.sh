@@ -61,6 +61,13 @@ if [ -z "$go" ]; then
   exit 1
 fi
 
+# Go 1.21 and newer fetch the release that go.mod asks for by themselves; older ones (Debian 12 has 1.19) cannot read it
+have=$(cd / && "$go" env GOVERSION | sed 's/^go//')
+if [ "$(printf '%s\n1.21\n' "$have" | sort -V | head -n 1)" != 1.21 ]; then
+  echo "build.sh: Go $have ($go) is too old. Install Go 1.26 or newer (https://go.dev/dl/) and put it first on PATH" >&2
+  exit 1
+fi
+
 mkdir -p "$target"
 # the lock is on a file descriptor, so it goes with this process however it ends
 exec 9> "$cache/kubernetes-$hash.lock"
@@ -105,6 +112,8 @@ for program in $todo; do
     CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off nice -n 10 \
       "$go" build -trimpath -buildvcs=false -ldflags "$ldflags" -o "$stage/$program" "$(package_of "$program")" 9>&- &
     build=$!
+    # a shell without job control starts it deaf to Ctrl-C
+    trap 'kill "$build" 2> /dev/null; exit 130' INT TERM HUP
     # a sign of life every half minute: one of these takes six minutes on 2 cores
     waited=0
     while kill -0 "$build" 2> /dev/null; do

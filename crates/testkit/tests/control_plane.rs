@@ -1,5 +1,13 @@
 //! The control plane itself: real admission, real rights, real garbage collection, a log of writes, no left-overs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 use duo_testkit::control_plane::{ControlPlane, ControlPlaneOptions};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};

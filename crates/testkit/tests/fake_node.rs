@@ -3,6 +3,14 @@
 //! The gateway is stood in for by this very test program (see [`stub_gateway`]), so that the harness is tested without
 //! the product.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

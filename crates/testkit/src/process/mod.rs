@@ -1,7 +1,6 @@
 //! Programs run by tests: each in its own process group, its output in a log file, and none outlives the test, also
 //! when the test panics or is killed with SIGKILL. Knows nothing of Kubernetes.
 
-mod detached;
 mod folder;
 mod ports;
 mod supervised;
@@ -10,7 +9,6 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use detached::Detached;
 pub use folder::TempFolder;
 pub use ports::free_ports;
 pub(crate) use ports::random;
@@ -77,11 +75,6 @@ impl ProcessSpec {
     /// Starts it; it ends when the returned value is dropped or this process ends in whatever way.
     pub fn spawn(self) -> Result<Supervised> {
         Supervised::spawn(self)
-    }
-
-    /// Starts it so that it outlives this process; `record` is the file that [`Detached::load`] finds it by.
-    pub fn spawn_detached(self, record: &Path) -> Result<Detached> {
-        Detached::spawn(self, record)
     }
 
     /// `sh -c script sh LOG PROGRAM ARGS…` in a process group of its own.

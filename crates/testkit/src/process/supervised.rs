@@ -159,7 +159,12 @@ impl Drop for Supervised {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::detached::is_running;
+
+    /// Whether a process of this id runs; a zombie does not.
+    fn is_running(pid: u32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.is_empty() && !status.contains("State:\tZ")
+    }
 
     fn sleeper(folder: &Path) -> Supervised {
         ProcessSpec::new("sleep", folder.join("log")).arg("600").spawn().unwrap()
@@ -191,6 +196,7 @@ mod tests {
             .arg("sleep 600 | sh -c \"$1\" sh /dev/null sleep 600 >\"$2\"")
             .args(["sh", SUPERVISOR])
             .arg(&pid_file)
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let pid = loop {
