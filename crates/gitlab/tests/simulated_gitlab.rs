@@ -1,4 +1,5 @@
 //! The client against a GitLab that is simulated from its schema, in both shapes, with its traps on.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -16,7 +17,10 @@ use duo_sim::gitlab::{
 const BOTH: [&str; 2] = ["18.9.0", "19.5.0"];
 
 async fn gitlab(version: &str) -> Handle {
-    start(Config { version: version.parse().unwrap(), ..Config::default() }).await.unwrap()
+    // most tests are not about the size of the schema, and parsing megabytes takes a second without optimisation
+    start(Config { version: version.parse().unwrap(), introspection_filler_types: 20, ..Config::default() })
+        .await
+        .unwrap()
 }
 
 fn client_as(gitlab: &Handle, token: &str) -> Client {
@@ -324,6 +328,13 @@ async fn trap_an_unknown_id_in_an_update_is_an_internal_server_error() {
     let client = admin(&gitlab);
     let update = client.update_model("gid://gitlab/Ai::SelfHostedModel/99", &mixtral()).await;
     assert_eq!(category(update).0, "ServerError");
+}
+
+#[tokio::test]
+async fn trap_introspection_answers_several_megabytes_whatever_was_asked() {
+    let gitlab = start(Config::default()).await.unwrap();
+    let caps = admin(&gitlab).capabilities().await.unwrap();
+    assert_eq!((caps.source, caps.has_model_provider), (Source::Introspection, true));
 }
 
 #[tokio::test]
