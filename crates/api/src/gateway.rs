@@ -344,7 +344,4 @@ pub struct GitLabStatus {
     /// Instance id as GitLab's health check tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// Plan of the licence: `premium` or `ultimate`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<String>,
 }

@@ -1,1 +1,30 @@
-//! duo-operator
+//! The controllers of Duo Operator: they join the pure decisions of `duo-core` with Kubernetes and GitLab.
+//!
+//! One reconcile is: observe, validate, render or plan, apply or act, report. Only `act` writes to GitLab, and only
+//! under a valid lease.
+
+mod assignment;
+pub mod cli;
+mod context;
+mod convert;
+mod error;
+mod gateway;
+mod inputs;
+mod model;
+mod report;
+pub mod run;
+mod session;
+mod watches;
+
+/// The custom resource definitions as one YAML stream, as `duo-operator crds` prints them.
+///
+/// # Errors
+/// When a definition cannot be written as YAML, which these types do not bring about.
+pub fn crds_yaml() -> Result<String, String> {
+    let mut out = String::new();
+    for crd in duo_api::crds() {
+        out.push_str("---\n");
+        out.push_str(&duo_api::to_yaml(&crd).map_err(|error| error.to_string())?);
+    }
+    Ok(out)
+}

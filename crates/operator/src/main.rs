@@ -1,2 +1,34 @@
-//! duo-operator
-fn main() {}
+//! The program `duo-operator`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use duo_operator::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Crds => match duo_operator::crds_yaml() {
+            Ok(yaml) if std::io::stdout().write_all(yaml.as_bytes()).is_ok() => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        },
+        Command::Run(args) => {
+            duo_runtime::telemetry::init("info");
+            let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    tracing::error!(%error, "cannot start the async runtime");
+                    return ExitCode::FAILURE;
+                }
+            };
+            match runtime.block_on(duo_operator::run::run(args)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!(%error, "the operator ended");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use duo_api::annotations::CONFIG_HASH;
 use duo_api::gateway::{LogLevel, UndeclaredModels};
 use duo_api::{AIGateway, SelfHostedModel};
 use duo_gateway_config as config;
@@ -100,10 +101,9 @@ pub fn gateway_config(
     rendered
 }
 
-pub(super) fn config_map(gateway: &AIGateway, yaml: String) -> ConfigMap {
-    ConfigMap {
-        metadata: child_meta(gateway, labels::config_map(&gateway.name_any())),
-        data: Some(BTreeMap::from([(config::CONFIG_FILE.to_owned(), yaml)])),
-        ..ConfigMap::default()
-    }
+/// The hash stands beside the configuration, so that a reader can tell which one it belongs to.
+pub(super) fn config_map(gateway: &AIGateway, yaml: String, hash: &str) -> ConfigMap {
+    let mut metadata = child_meta(gateway, labels::config_map(&gateway.name_any()));
+    metadata.annotations = Some(BTreeMap::from([(CONFIG_HASH.to_owned(), hash.to_owned())]));
+    ConfigMap { metadata, data: Some(BTreeMap::from([(config::CONFIG_FILE.to_owned(), yaml)])), ..ConfigMap::default() }
 }

@@ -57,7 +57,7 @@ pub fn bundle(
     );
     Ok(Bundle {
         service_account: service::service_account(gateway),
-        config_map: config::config_map(gateway, yaml),
+        config_map: config::config_map(gateway, yaml, &config_hash),
         secret: credentials::secret(gateway, files),
         service: service::service(gateway),
         disruption_budget: service::disruption_budget(gateway),

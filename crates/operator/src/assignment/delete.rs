@@ -1,0 +1,132 @@
+//! Deletion of a FeatureAssignment: its features are released where they still are as it set them.
+
+use std::time::Duration;
+
+use duo_api::annotations::{ABANDON, EXTERNAL_ID, FINALIZER};
+use duo_api::condition::{ACCEPTED, SYNCED};
+use duo_api::{AIGateway, DeletionPolicy, Feature, FeatureAssignment, FeatureAssignmentStatus, ManagementPolicy};
+use duo_core::conditions::{self, Finding};
+use duo_core::deletion::GITLAB_GONE_SECONDS;
+use duo_core::plan::{self, FeatureTarget, Operation};
+use duo_core::ready;
+use duo_runtime::metadata;
+use kube::{Api, ResourceExt};
+
+use super::sync::others_features;
+use super::{assigned, model, set_feature};
+use crate::context::{Context, deleting_for, now};
+use crate::error::{Error, Next};
+use crate::inputs;
+use crate::session::{self, SessionError};
+
+pub(super) async fn run(item: &FeatureAssignment, ctx: &Context) -> Result<Next, Error> {
+    if !item.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(Next::OnChange);
+    }
+    if item.annotations().get(ABANDON).is_some_and(|value| value == "true") {
+        return release(item, Some("abandoned on request"), ctx).await;
+    }
+    if item.spec.suspend || assigned(item).is_empty() || item.spec.deletion_policy == DeletionPolicy::Orphan {
+        return release(item, None, ctx).await;
+    }
+    let namespace = item.namespace().unwrap_or_default();
+    let Some(gateway) = ctx.gateway(&namespace, &item.spec.gateway_ref.name) else {
+        return release(item, Some("its AIGateway does not exist any more"), ctx).await;
+    };
+    if gateway.spec.suspend || gateway.spec.management_policy == ManagementPolicy::Observe {
+        return release(item, None, ctx).await;
+    }
+    match unassign(item, &gateway, ctx).await? {
+        Ok(()) => release(item, None, ctx).await,
+        Err(Failure::TokenGone(why)) => release(item, Some(&why), ctx).await,
+        Err(Failure::GitLab(error)) if deleting_for(item) > GITLAB_GONE_SECONDS => {
+            release(item, Some(&error.to_string()), ctx).await
+        }
+        Err(Failure::GitLab(error)) => {
+            report(item, &error, ctx).await?;
+            Ok((&error).into())
+        }
+    }
+}
+
+enum Failure {
+    TokenGone(String),
+    GitLab(duo_gitlab::Error),
+}
+
+impl From<duo_gitlab::Error> for Failure {
+    fn from(error: duo_gitlab::Error) -> Self {
+        Self::GitLab(error)
+    }
+}
+
+async fn unassign(item: &FeatureAssignment, gateway: &AIGateway, ctx: &Context) -> Result<Result<(), Failure>, Error> {
+    let session = match ctx.sessions.open(gateway).await {
+        Ok(session) => session,
+        Err(SessionError::Input(inputs::InputError::Kube(error))) => return Err(error.into()),
+        Err(error) => match ctx.sessions.last(&session::key(gateway)).await {
+            Some(session) => session,
+            None => return Ok(Err(Failure::TokenGone(error.to_string()))),
+        },
+    };
+    let instance = match session.observe(Duration::ZERO).await {
+        Ok(instance) => instance,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let ours = targets(item, ctx);
+    let elsewhere = others_features(item, ctx);
+    let going: Vec<Feature> = assigned(item).into_iter().filter(|feature| !elsewhere.contains(feature)).collect();
+    let chat_goes_too = going.contains(&Feature::DuoChat);
+    for feature in going {
+        let Some(Operation::UpdateFeature { feature, target, .. }) =
+            plan::plan_unassign(&instance, feature, &ours, chat_goes_too)
+        else {
+            continue;
+        };
+        ctx.may_write()?;
+        let result = set_feature(&session, &feature, &target).await;
+        session.changed().await;
+        if let Err(error) = result {
+            return Ok(Err(error.into()));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// What this object may have set its features to.
+fn targets(item: &FeatureAssignment, ctx: &Context) -> Vec<FeatureTarget> {
+    let by_provider = item.spec.provider.map(FeatureTarget::from);
+    let by_model = item
+        .spec
+        .model_ref
+        .as_ref()
+        .and_then(|reference| model(item, &reference.name, ctx))
+        .and_then(|model| model.annotations().get(EXTERNAL_ID).cloned())
+        .map(FeatureTarget::Model);
+    by_provider.into_iter().chain(by_model).collect()
+}
+
+async fn report(item: &FeatureAssignment, error: &duo_gitlab::Error, ctx: &Context) -> Result<(), Error> {
+    let api: Api<FeatureAssignment> = Api::namespaced(ctx.kube.clone(), &item.namespace().unwrap_or_default());
+    let before = item.status.clone().unwrap_or_default();
+    let findings = ready::assignment(vec![
+        Finding::holds(ACCEPTED, "Deleting", "The resource is being deleted"),
+        Finding::fails(SYNCED, error.category(), format!("Releasing features in GitLab: {error}")),
+    ]);
+    let status = FeatureAssignmentStatus {
+        observed_generation: item.metadata.generation,
+        conditions: conditions::merge(&before.conditions, &findings, item.metadata.generation, &now()),
+    };
+    ctx.reporter.write(&api, item, Some(&before.conditions), &findings, &status).await
+}
+
+async fn release(item: &FeatureAssignment, left_behind: Option<&str>, ctx: &Context) -> Result<Next, Error> {
+    let features = assigned(item);
+    if let Some(why) = left_behind.filter(|_| !features.is_empty()) {
+        let list: Vec<String> = features.iter().map(ToString::to_string).collect();
+        ctx.reporter.left_behind(item, &format!("features {}", list.join(", ")), why).await;
+    }
+    let api: Api<FeatureAssignment> = Api::namespaced(ctx.kube.clone(), &item.namespace().unwrap_or_default());
+    metadata::remove_finalizer(&api, item, FINALIZER).await?;
+    Ok(Next::OnChange)
+}

@@ -1,0 +1,185 @@
+//! FeatureAssignment: validate, resolve the model, plan feature by feature, act, report.
+
+mod delete;
+mod sync;
+
+use std::sync::Arc;
+
+use duo_api::annotations::{ASSIGNED_FEATURES, FINALIZER};
+use duo_api::condition::{ACCEPTED, MODEL_RESOLVED, READY, SYNCED};
+use duo_api::{AIGateway, Feature, FeatureAssignment, FeatureAssignmentStatus, SelfHostedModel};
+use duo_core::claims::Claimant;
+use duo_core::conditions::{self, Finding};
+use duo_core::plan::FeatureTarget;
+use duo_core::ready::{self, GATEWAY_READY, MODEL_READY};
+use duo_core::validate;
+use duo_gitlab::FeatureProvider;
+use duo_runtime::metadata::{self, Changed};
+use kube::{Api, ResourceExt};
+
+use crate::context::{Context, claimant, now};
+use crate::error::{Error, Next};
+use crate::report::Event;
+use crate::session::Session;
+
+/// What a pass found out.
+struct Outcome {
+    findings: Vec<Finding>,
+    events: Vec<Event>,
+    next: Next,
+}
+
+/// Brings GitLab to what one FeatureAssignment declares.
+pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Result<Next, Error> {
+    if item.metadata.deletion_timestamp.is_some() {
+        return delete::run(&item, ctx).await;
+    }
+    let namespace = item.namespace().unwrap_or_default();
+    let gateway = ctx.gateway(&namespace, &item.spec.gateway_ref.name);
+    if item.spec.suspend || gateway.as_ref().is_some_and(|gateway| gateway.spec.suspend) {
+        return Ok(Next::OnChange);
+    }
+    let api: Api<FeatureAssignment> = Api::namespaced(ctx.kube.clone(), &namespace);
+    let mut live = match metadata::add_finalizer(&api, item.as_ref(), FINALIZER).await? {
+        Changed::Now(live) | Changed::Already(live) => live,
+        Changed::Gone => return Ok(Next::OnChange),
+    };
+    let before = live.status.clone().unwrap_or_default();
+    let mut outcome = Outcome { findings: Vec::new(), events: Vec::new(), next: Next::OnChange };
+    match gateway {
+        None => outcome.findings.push(Finding::unknown(
+            ACCEPTED,
+            "GatewayNotFound",
+            format!("AIGateway {:?} does not exist in this namespace", live.spec.gateway_ref.name),
+        )),
+        Some(gateway) => {
+            let model = live.spec.model_ref.as_ref().and_then(|reference| model(&live, &reference.name, ctx));
+            let target = resolve(&live, model.as_deref(), &mut outcome);
+            sync::run(&mut live, &api, &gateway, target, ctx, &mut outcome).await?;
+            outcome.findings.extend(readiness(&gateway, &live, model.as_deref()));
+        }
+    }
+    let findings = ready::assignment(outcome.findings);
+    let status = FeatureAssignmentStatus {
+        observed_generation: live.metadata.generation,
+        conditions: conditions::merge(&before.conditions, &findings, live.metadata.generation, &now()),
+    };
+    for event in &outcome.events {
+        ctx.reporter.event(&live, event).await;
+    }
+    ctx.reporter.write(&api, &live, Some(&before.conditions), &findings, &status).await?;
+    Ok(outcome.next.sooner(Next::After(ctx.resync_jittered(&live))))
+}
+
+fn model(item: &FeatureAssignment, name: &str, ctx: &Context) -> Option<Arc<SelfHostedModel>> {
+    ctx.models_of(&item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name)
+        .into_iter()
+        .find(|model| model.name_any() == name)
+}
+
+/// What should serve the features; `None` with a finding while the model is not there.
+///
+/// A model counts once it is Synced, not once it is verified: an offline instance can verify one only after code
+/// completion is assigned.
+fn resolve(item: &FeatureAssignment, model: Option<&SelfHostedModel>, outcome: &mut Outcome) -> Option<FeatureTarget> {
+    if let Some(provider) = item.spec.provider {
+        outcome.findings.push(Finding::holds(
+            MODEL_RESOLVED,
+            "NoModelNeeded",
+            format!("spec.provider is {provider:?}"),
+        ));
+        return Some(provider.into());
+    }
+    let name = item.spec.model_ref.as_ref().map(|reference| reference.name.clone()).unwrap_or_default();
+    let Some(model) = model else {
+        outcome.findings.push(Finding::unknown(
+            MODEL_RESOLVED,
+            "ModelNotFound",
+            format!("SelfHostedModel {name:?} of this gateway does not exist in this namespace"),
+        ));
+        return None;
+    };
+    let status = model.status.clone().unwrap_or_default();
+    let id = status
+        .gitlab_id
+        .filter(|_| conditions::is_true(&status.conditions, SYNCED) && model.metadata.deletion_timestamp.is_none());
+    match id {
+        Some(id) => {
+            outcome.findings.push(Finding::holds(MODEL_RESOLVED, "Resolved", format!("{name} is {id} in GitLab")));
+            Some(FeatureTarget::Model(id))
+        }
+        None => {
+            outcome.findings.push(Finding::unknown(
+                MODEL_RESOLVED,
+                "ModelNotSynced",
+                format!("SelfHostedModel {name} is not registered in GitLab"),
+            ));
+            None
+        }
+    }
+}
+
+/// Readiness of what this assignment rests on, as inputs of its own.
+fn readiness(gateway: &AIGateway, item: &FeatureAssignment, model: Option<&SelfHostedModel>) -> Vec<Finding> {
+    let of = |type_: &'static str, what: String, conditions: Option<&[duo_api::Condition]>| match conditions
+        .and_then(|conditions| conditions::get(conditions, READY))
+    {
+        Some(ready) if ready.status == duo_api::ConditionStatus::True => Finding::holds(type_, "Ready", what),
+        Some(ready) => {
+            let reason = if type_ == MODEL_READY { "ModelNotReady" } else { "GatewayNotReady" };
+            let finding = match ready.status {
+                duo_api::ConditionStatus::False => Finding::fails(type_, reason, ""),
+                _ => Finding::unknown(type_, reason, ""),
+            };
+            Finding { message: format!("{what}: {} ({})", ready.message, ready.reason), ..finding }
+        }
+        None => Finding::unknown(type_, "NotObserved", format!("{what} has not been looked at yet")),
+    };
+    let gateway_ready = of(
+        GATEWAY_READY,
+        format!("AIGateway {}", gateway.name_any()),
+        gateway.status.as_ref().map(|status| status.conditions.as_slice()),
+    );
+    let model_ready = match (item.spec.provider, model) {
+        (Some(_), _) => Finding::holds(MODEL_READY, "NoModelNeeded", ""),
+        (None, Some(model)) => of(
+            MODEL_READY,
+            format!("SelfHostedModel {}", model.name_any()),
+            model.status.as_ref().map(|status| status.conditions.as_slice()),
+        ),
+        (None, None) => Finding::unknown(MODEL_READY, "ModelNotFound", "The model does not exist"),
+    };
+    vec![model_ready, gateway_ready]
+}
+
+/// Features that older assignments hold.
+fn claimed(item: &FeatureAssignment, ctx: &Context) -> Vec<(Feature, Claimant)> {
+    let others: Vec<(Claimant, Vec<Feature>)> = ctx
+        .assignments_of(&item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name)
+        .iter()
+        .filter(|other| other.uid() != item.uid() && other.metadata.deletion_timestamp.is_none())
+        .map(|other| (claimant(other.as_ref()), other.spec.features.clone()))
+        .collect();
+    validate::claimed_features(&claimant(item), &item.spec.features, &others)
+}
+
+/// Features that this object has set in GitLab, from its annotation.
+fn assigned(item: &FeatureAssignment) -> Vec<Feature> {
+    let list = item.annotations().get(ASSIGNED_FEATURES).map(String::as_str).unwrap_or_default();
+    Feature::ALL.into_iter().filter(|feature| list.split(',').any(|key| key == feature.key())).collect()
+}
+
+/// Sets one feature in GitLab, by its lower-case key.
+pub(crate) async fn set_feature(
+    session: &Session,
+    feature: &str,
+    target: &FeatureTarget,
+) -> Result<(), duo_gitlab::Error> {
+    let provider = match target {
+        FeatureTarget::Model(_) => FeatureProvider::SelfHosted,
+        FeatureTarget::Disabled => FeatureProvider::Disabled,
+        FeatureTarget::GitLabManaged => FeatureProvider::Vendored,
+        FeatureTarget::Unassigned => FeatureProvider::Unassigned,
+    };
+    session.client.update_feature(feature, &provider, target.model_id()).await.map(|_| ())
+}

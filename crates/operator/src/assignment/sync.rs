@@ -1,0 +1,224 @@
+//! Observe, plan, act for the features of one assignment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use duo_api::annotations::ASSIGNED_FEATURES;
+use duo_api::condition::{ACCEPTED, GATEWAY_URL_CONFIGURED, SYNCED, TOKEN_VALID};
+use duo_api::{AIGateway, Feature, FeatureAssignment, ManagementPolicy};
+use duo_core::conditions::{self, Finding};
+use duo_core::observed::Instance;
+use duo_core::plan::{self, FeatureTarget, Operation};
+use duo_core::validate;
+use duo_runtime::metadata::{self, Changed};
+use kube::{Api, ResourceExt};
+
+use super::{Outcome, assigned, claimed, set_feature};
+use crate::context::Context;
+use crate::error::{Error, Next};
+use crate::report::Event;
+use crate::session::{Session, SessionError};
+
+/// An observation this old is good enough to find that nothing is to be done.
+const FRESH: Duration = Duration::from_secs(3);
+
+pub(super) async fn run(
+    item: &mut FeatureAssignment,
+    api: &Api<FeatureAssignment>,
+    gateway: &AIGateway,
+    target: Option<FeatureTarget>,
+    ctx: &Context,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
+    let contested = claimed(item, ctx);
+    if let Some(waiting) = gateway_not_ready(gateway) {
+        accepted(validate::features_claimed(&contested), outcome);
+        outcome.findings.push(waiting);
+        return Ok(());
+    }
+    let session = match ctx.sessions.open(gateway).await {
+        Ok(session) => session,
+        Err(SessionError::Input(crate::inputs::InputError::Kube(error))) => return Err(error.into()),
+        Err(error) => {
+            accepted(validate::features_claimed(&contested), outcome);
+            outcome.findings.push(Finding::unknown(SYNCED, error.category(), error.to_string()));
+            return Ok(());
+        }
+    };
+    let mut instance = match session.observe(FRESH).await {
+        Ok(instance) => instance,
+        Err(error) => {
+            accepted(validate::features_claimed(&contested), outcome);
+            outcome.findings.push(Finding::unknown(SYNCED, error.category(), error.to_string()));
+            outcome.next = (&error).into();
+            return Ok(());
+        }
+    };
+    let not_offered = validate::features_offered(&instance, &item.spec.features);
+    accepted(validate::features_claimed(&contested).or(not_offered), outcome);
+    let Some(target) = target else {
+        outcome.findings.push(Finding::unknown(
+            SYNCED,
+            "WaitingForModel",
+            "Features are set once the model is registered",
+        ));
+        return Ok(());
+    };
+    // Features that others hold or GitLab lacks are left alone; the rest goes on.
+    let mine: Vec<Feature> = item
+        .spec
+        .features
+        .iter()
+        .copied()
+        .filter(|feature| !contested.iter().any(|(claimed, _)| claimed == feature))
+        .filter(|feature| instance.feature(feature.key()).is_some())
+        .collect();
+    let mut operations = operations(item, &instance, &mine, &target, ctx);
+    if !operations.is_empty() {
+        instance = match session.observe(Duration::ZERO).await {
+            Ok(instance) => instance,
+            Err(error) => {
+                outcome.findings.push(Finding::unknown(SYNCED, error.category(), error.to_string()));
+                outcome.next = (&error).into();
+                return Ok(());
+            }
+        };
+        operations = self::operations(item, &instance, &mine, &target, ctx);
+    }
+    if gateway.spec.management_policy == ManagementPolicy::Observe {
+        if let Some(finding) = drift(&operations) {
+            outcome.findings.push(finding);
+            return Ok(());
+        }
+    } else {
+        remember(item, api, &mine, false).await?;
+        if let Some(finding) = act(&session, &operations, ctx, outcome).await? {
+            outcome.findings.push(finding);
+            return Ok(());
+        }
+        remember(item, api, &mine, true).await?;
+    }
+    outcome.findings.push(Finding::holds(SYNCED, "Synced", format!("{} features are set as declared", mine.len())));
+    Ok(())
+}
+
+fn accepted(refusal: Option<Finding>, outcome: &mut Outcome) {
+    outcome.findings.push(refusal.unwrap_or_else(|| Finding::holds(ACCEPTED, "Accepted", "The declaration is valid")));
+}
+
+fn gateway_not_ready(gateway: &AIGateway) -> Option<Finding> {
+    let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let claimed = conditions::get(conditions, GATEWAY_URL_CONFIGURED).is_some_and(|c| c.reason == "InstanceClaimed");
+    if conditions::is_true(conditions, TOKEN_VALID) && !claimed {
+        return None;
+    }
+    let why = conditions::get(conditions, if claimed { GATEWAY_URL_CONFIGURED } else { TOKEN_VALID });
+    Some(Finding::unknown(
+        SYNCED,
+        "GatewayNotReady",
+        format!(
+            "AIGateway {} cannot write to GitLab{}",
+            gateway.name_any(),
+            why.map(|c| format!(": {}", c.message)).unwrap_or_default()
+        ),
+    ))
+}
+
+/// Writes that set the declared features and release those that are declared no more.
+fn operations(
+    item: &FeatureAssignment,
+    instance: &Instance,
+    mine: &[Feature],
+    target: &FeatureTarget,
+    ctx: &Context,
+) -> Vec<Operation> {
+    let mut operations: Vec<Operation> =
+        mine.iter().filter_map(|feature| plan::plan_feature(instance, *feature, target)).collect();
+    let held_by_others: Vec<Feature> = others_features(item, ctx);
+    let dropped: Vec<Feature> = assigned(item)
+        .into_iter()
+        .filter(|feature| !item.spec.features.contains(feature) && !held_by_others.contains(feature))
+        .collect();
+    let chat_goes_too = dropped.contains(&Feature::DuoChat);
+    operations.extend(
+        dropped
+            .iter()
+            .filter_map(|feature| plan::plan_unassign(instance, *feature, std::slice::from_ref(target), chat_goes_too)),
+    );
+    operations
+}
+
+/// Features that other assignments of the gateway name: whoever holds them now sets them.
+pub(super) fn others_features(item: &FeatureAssignment, ctx: &Context) -> Vec<Feature> {
+    ctx.assignments_of(&item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name)
+        .iter()
+        .filter(|other| other.uid() != item.uid() && other.metadata.deletion_timestamp.is_none())
+        .flat_map(|other| other.spec.features.clone())
+        .collect()
+}
+
+fn drift(operations: &[Operation]) -> Option<Finding> {
+    (!operations.is_empty()).then(|| {
+        let list: Vec<String> = operations.iter().map(ToString::to_string).collect();
+        Finding::fails(SYNCED, "Drifted", format!("managementPolicy is Observe; would {}", list.join("; "))).by_person()
+    })
+}
+
+/// Sets feature by feature: GitLab's batch is not atomic and does not say which feature it refused. One refusal does
+/// not stop the others.
+async fn act(
+    session: &Session,
+    operations: &[Operation],
+    ctx: &Context,
+    outcome: &mut Outcome,
+) -> Result<Option<Finding>, Error> {
+    let mut refused: Vec<(String, duo_gitlab::Error)> = Vec::new();
+    for operation in operations {
+        let Operation::UpdateFeature { feature, target, .. } = operation else { continue };
+        ctx.may_write()?;
+        match set_feature(session, feature, target).await {
+            Ok(()) => outcome.events.push(Event::normal("FeatureAssigned", operation.to_string())),
+            Err(error) => {
+                let down = error.is_transient();
+                refused.push((feature.clone(), error));
+                if down {
+                    break;
+                }
+            }
+        }
+    }
+    if !operations.is_empty() {
+        session.changed().await;
+    }
+    let Some((_, first)) = refused.first() else { return Ok(None) };
+    let (category, person) = (first.category(), !first.is_transient());
+    outcome.next = Next::from(first);
+    let list: Vec<String> = refused.iter().map(|(feature, error)| format!("{feature}: {error}")).collect();
+    let finding = Finding::fails(SYNCED, category, list.join("; "));
+    Ok(Some(if person { finding.by_person() } else { finding }))
+}
+
+/// Notes which features this object sets: before the first write all that it may set, after the last one only those
+/// that it holds.
+async fn remember(
+    item: &mut FeatureAssignment,
+    api: &Api<FeatureAssignment>,
+    mine: &[Feature],
+    done: bool,
+) -> Result<(), Error> {
+    let mut features = mine.to_vec();
+    if !done {
+        features.extend(assigned(item));
+    }
+    features.sort_unstable();
+    features.dedup();
+    let list = features.iter().map(|feature| feature.key()).collect::<Vec<_>>().join(",");
+    if item.annotations().get(ASSIGNED_FEATURES) == Some(&list) {
+        return Ok(());
+    }
+    let marks = BTreeMap::from([(ASSIGNED_FEATURES.to_owned(), Some(list))]);
+    if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, item, &marks).await? {
+        *item = live;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Command line.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Declares GitLab Duo Self-Hosted: gateways, models and feature assignments as custom resources.
+#[derive(Debug, Parser)]
+#[command(name = "duo-operator", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controllers, with the cluster of KUBECONFIG or the one this runs in.
+    Run(RunArgs),
+    /// Print the custom resource definitions as YAML.
+    Crds,
+}
+
+/// Options of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Namespace to watch; may be given several times. Default: all.
+    #[arg(long = "watch-namespace", value_name = "NS", env = "WATCH_NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+    /// How often an unchanged world is looked at, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub resync: u64,
+    /// Where Prometheus metrics are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub metrics_addr: SocketAddr,
+    /// Where `/livez` and `/readyz` are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
+    pub health_addr: SocketAddr,
+    /// Whether only the holder of the Lease `duo-operator` works.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub leader_elect: bool,
+    /// Namespace of the Lease; default: the operator's own.
+    #[arg(long, value_name = "NS", env = "POD_NAMESPACE")]
+    pub leader_namespace: Option<String>,
+    /// Image of gateways whose resource names none.
+    #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE", default_value = concat!("docker.io/local/duo-gateway:", env!("CARGO_PKG_VERSION")))]
+    pub gateway_image: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str]) -> RunArgs {
+        let all = ["duo-operator", "run"].iter().chain(args);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Run(args) => args,
+            Command::Crds => panic!("not run"),
+        }
+    }
+
+    #[test]
+    fn the_fixed_interface() {
+        let defaults = run(&[]);
+        assert!(defaults.leader_elect && defaults.watch_namespace.is_empty() && defaults.resync == 300);
+        let given = run(&["--watch-namespace", "a", "--watch-namespace", "b", "--resync", "5", "--leader-elect=false"]);
+        assert_eq!((given.watch_namespace, given.resync, given.leader_elect), (vec!["a".into(), "b".into()], 5, false));
+        assert!(run(&["--leader-elect"]).leader_elect);
+        assert_eq!(run(&["--metrics-addr", "127.0.0.1:0"]).metrics_addr.port(), 0);
+    }
+}

@@ -1,0 +1,113 @@
+//! What all reconcilers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
+use duo_core::claims::Claimant;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+
+use crate::report::Reporter;
+use crate::session::Sessions;
+
+/// Reason why GitLab may not be written to now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotLeading;
+
+/// Shared by all reconcilers.
+pub(crate) struct Context {
+    /// Client of the Kubernetes API.
+    pub kube: kube::Client,
+    /// Server-side apply of child objects.
+    pub applier: duo_runtime::apply::Applier,
+    /// Conversations with GitLab.
+    pub sessions: Sessions,
+    /// All AIGateways.
+    pub gateways: Store<AIGateway>,
+    /// All SelfHostedModels.
+    pub models: Store<SelfHostedModel>,
+    /// All FeatureAssignments.
+    pub assignments: Store<FeatureAssignment>,
+    /// Status and events.
+    pub reporter: Reporter,
+    /// Whether this process may write to GitLab.
+    pub leadership: duo_runtime::lease::Leadership,
+    /// How often an unchanged world is looked at.
+    pub resync: Duration,
+    /// Image of the gateway where a resource names none.
+    pub gateway_image: String,
+    /// For asking gateway pods which configuration they serve.
+    pub http: reqwest::Client,
+}
+
+impl Context {
+    /// The gateway of this namespace and name.
+    pub(crate) fn gateway(&self, namespace: &str, name: &str) -> Option<Arc<AIGateway>> {
+        self.gateways.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// Models of a gateway, oldest first.
+    pub(crate) fn models_of(&self, namespace: &str, gateway: &str) -> Vec<Arc<SelfHostedModel>> {
+        let mut models: Vec<_> = self
+            .models
+            .state()
+            .into_iter()
+            .filter(|model| model.namespace().as_deref() == Some(namespace) && model.spec.gateway_ref.name == gateway)
+            .collect();
+        models.sort_by_key(|model| claimant(model.as_ref()));
+        models
+    }
+
+    /// Assignments of a gateway, oldest first.
+    pub(crate) fn assignments_of(&self, namespace: &str, gateway: &str) -> Vec<Arc<FeatureAssignment>> {
+        let mut assignments: Vec<_> = self
+            .assignments
+            .state()
+            .into_iter()
+            .filter(|item| item.namespace().as_deref() == Some(namespace) && item.spec.gateway_ref.name == gateway)
+            .collect();
+        assignments.sort_by_key(|item| claimant(item.as_ref()));
+        assignments
+    }
+
+    /// Asked before every write to GitLab: a process that lost its lease writes no more.
+    pub(crate) fn may_write(&self) -> Result<(), NotLeading> {
+        if self.leadership.is_valid() { Ok(()) } else { Err(NotLeading) }
+    }
+
+    /// The resync period, spread by up to a tenth so that not all objects look at GitLab in the same second.
+    pub(crate) fn resync_jittered(&self, object: &impl Resource) -> Duration {
+        let seed: u32 = object
+            .meta()
+            .uid
+            .as_deref()
+            .unwrap_or_default()
+            .bytes()
+            .fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        self.resync.mul_f64(0.9 + f64::from(seed % 1000) / 5000.0)
+    }
+}
+
+/// Age, namespace and name of an object, for claims.
+pub(crate) fn claimant<K: Resource>(object: &K) -> Claimant {
+    Claimant::new(
+        object.creation_timestamp().map(|time| time.0.to_string()),
+        object.namespace().unwrap_or_default(),
+        object.name_any(),
+    )
+}
+
+/// Now, as conditions write it.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default().to_string()
+}
+
+/// Seconds since the deletion of an object was asked for.
+pub(crate) fn deleting_for<K: Resource>(object: &K) -> i64 {
+    object
+        .meta()
+        .deletion_timestamp
+        .as_ref()
+        .map_or(0, |time| (jiff::Timestamp::now().as_second() - time.0.as_second()).max(0))
+}

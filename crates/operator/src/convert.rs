@@ -1,0 +1,74 @@
+//! From the GitLab client's answers to the plain types of the decisions, and back to its inputs.
+
+use duo_core::observed;
+use duo_core::plan::DesiredModel;
+use duo_gitlab::{ApiToken, Capabilities, ModelInput, ModelProvider, Observation, Probe};
+
+/// One observation in the words of the decisions.
+pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) -> observed::Instance {
+    observed::Instance {
+        version: observation.metadata.version,
+        capabilities: observed::Capabilities {
+            has_model_provider: capabilities.has_model_provider,
+            endpoint_required: capabilities.endpoint_required,
+            timeout_setting: capabilities.timeout_setting,
+            families: capabilities.families.iter().map(|key| key.to_uppercase()).collect(),
+            features: capabilities.features.iter().map(|key| key.to_uppercase()).collect(),
+        },
+        settings: observation.settings.map(|settings| observed::Settings {
+            gateway_url: settings.ai_gateway_url,
+            timeout_seconds: settings.timeout_seconds,
+        }),
+        models: observation.models.map(|models| {
+            models
+                .into_iter()
+                .map(|model| observed::Model {
+                    id: model.id,
+                    name: model.name,
+                    family: model.family,
+                    endpoint: model.endpoint,
+                    identifier: model.identifier,
+                    provider: model.provider.map(|provider| provider.as_graphql().to_owned()),
+                    has_api_token: model.has_api_token,
+                })
+                .collect()
+        }),
+        features: observation
+            .features
+            .unwrap_or_default()
+            .into_iter()
+            .map(|feature| observed::Feature {
+                key: feature.feature,
+                provider: feature.provider.as_key().to_owned(),
+                model_id: feature.model_id,
+                release_state: feature.release_state,
+            })
+            .collect(),
+    }
+}
+
+/// One probe in the words of the decisions.
+pub(crate) fn probe(probe: Probe) -> observed::Probe {
+    observed::Probe {
+        instance_id: probe.details.get("instance_id").and_then(|id| id.as_str()).map(ToOwned::to_owned),
+        name: probe.name,
+        success: probe.success,
+        message: probe.message.unwrap_or_default(),
+    }
+}
+
+/// What the client sends for a model. The embedded gateway holds the keys, so GitLab never gets one.
+pub(crate) fn model_input(desired: &DesiredModel, clear_token: bool) -> ModelInput {
+    ModelInput {
+        name: desired.name.clone(),
+        family: desired.family.to_lowercase(),
+        endpoint: desired.endpoint.clone(),
+        identifier: Some(desired.identifier.clone()),
+        provider: match desired.provider {
+            Some("BEDROCK") => ModelProvider::Bedrock,
+            Some("VERTEX_AI") => ModelProvider::VertexAi,
+            _ => ModelProvider::Api,
+        },
+        api_token: if clear_token { ApiToken::Clear } else { ApiToken::Keep },
+    }
+}

@@ -1,0 +1,323 @@
+//! GitLab's side of an AIGateway: token, gateway URL and timeout, health check.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use duo_api::annotations::{EXTERNAL_ID, PREVIOUS_GATEWAY_URL};
+use duo_api::condition::{CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED, LICENSE_ACTIVE, TOKEN_VALID};
+use duo_api::{AIGateway, ManagementPolicy};
+use duo_core::conditions::{self, Finding};
+use duo_core::observed::{Instance, Settings};
+use duo_core::plan::{self, Operation};
+use duo_core::{claims, health, url_rules};
+use duo_gitlab::SettingsInput;
+use duo_runtime::metadata::{self, Changed};
+use kube::{Api, ResourceExt};
+
+use super::cluster::Cluster;
+use crate::context::{Context, claimant};
+use crate::error::{Error, Next};
+use crate::report::Event;
+use crate::session::{Session, SessionError};
+
+/// How soon a health check that found something wrong is repeated.
+const HEALTH_RETRY: Duration = Duration::from_secs(15);
+/// How soon a refused token or a missing licence is looked at again: both are cured inside GitLab, which tells nobody.
+const ACCESS_RETRY: Duration = Duration::from_secs(30);
+/// An observation this old is still fresh: one edit reconciles several resources at once.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// What became of GitLab's side.
+pub(super) struct GitLab {
+    pub findings: Vec<Finding>,
+    pub events: Vec<Event>,
+    pub version: Option<String>,
+    pub instance_id: Option<String>,
+    pub next: Next,
+}
+
+impl GitLab {
+    fn stop(finding: Finding, next: Next) -> Self {
+        Self { findings: vec![finding], events: Vec::new(), version: None, instance_id: None, next }
+    }
+}
+
+/// URL under which GitLab calls the gateway.
+pub(super) fn gateway_url(gateway: &AIGateway) -> String {
+    gateway
+        .spec
+        .url
+        .clone()
+        .unwrap_or_else(|| url_rules::service_url(&gateway.name_any(), &gateway.namespace().unwrap_or_default()))
+}
+
+pub(super) async fn run(
+    gateway: &mut AIGateway,
+    api: &Api<AIGateway>,
+    cluster: &Cluster,
+    ctx: &Context,
+) -> Result<GitLab, Error> {
+    if let Some(finding) = claimed(gateway, ctx) {
+        return Ok(GitLab::stop(finding, Next::OnChange));
+    }
+    let session = match ctx.sessions.open(gateway).await {
+        Ok(session) => session,
+        Err(SessionError::Input(crate::inputs::InputError::Kube(error))) => return Err(error.into()),
+        Err(error) => {
+            let finding = Finding::unknown(TOKEN_VALID, error.category(), error.to_string()).by_person();
+            return Ok(GitLab::stop(finding, Next::OnChange));
+        }
+    };
+    match session.access(ctx.resync).await {
+        Ok(Ok(())) => {}
+        Ok(Err(denied)) => {
+            let finding = Finding::fails(TOKEN_VALID, denied.reason, denied.message).by_person();
+            return Ok(GitLab::stop(finding, Next::After(ACCESS_RETRY)));
+        }
+        Err(error) => return Ok(failed(&error)),
+    }
+    let instance = match session.observe(FRESH).await {
+        Ok(instance) => instance,
+        Err(error) => return Ok(failed(&error)),
+    };
+    let mut outcome = GitLab {
+        findings: vec![
+            Finding::holds(TOKEN_VALID, "TokenValid", "GitLab takes the token"),
+            health::code_suggestions_model_assigned(&instance),
+        ],
+        events: Vec::new(),
+        version: Some(instance.version.clone()),
+        instance_id: None,
+        next: Next::OnChange,
+    };
+    let configured = settings(gateway, api, cluster, &session, instance, ctx, &mut outcome).await?;
+    probes(gateway, &session, configured, ctx, &mut outcome).await;
+    Ok(outcome)
+}
+
+/// GitLab could not be asked.
+fn failed(error: &duo_gitlab::Error) -> GitLab {
+    let finding = match error {
+        duo_gitlab::Error::TokenInvalid { .. }
+        | duo_gitlab::Error::TokenLacksRights { .. }
+        | duo_gitlab::Error::Forbidden { .. } => {
+            Finding::fails(TOKEN_VALID, error.category(), error.to_string()).by_person()
+        }
+        error if error.is_transient() => Finding::unknown(TOKEN_VALID, error.category(), error.to_string()),
+        error => Finding::unknown(TOKEN_VALID, error.category(), error.to_string()).by_person(),
+    };
+    GitLab::stop(finding, error.into())
+}
+
+/// Another, older AIGateway for the same GitLab: two would fight over one URL.
+fn claimed(gateway: &AIGateway, ctx: &Context) -> Option<Finding> {
+    let mine = url_rules::instance_key(&gateway.spec.gitlab.url);
+    let rivals: Vec<_> = ctx
+        .gateways
+        .state()
+        .into_iter()
+        .filter(|other| other.uid() != gateway.uid() && other.metadata.deletion_timestamp.is_none())
+        .filter(|other| url_rules::instance_key(&other.spec.gitlab.url) == mine)
+        .map(|other| claimant(other.as_ref()))
+        .collect();
+    let winner = claims::winner_over(&claimant(gateway), &rivals)?;
+    Some(
+        Finding::fails(
+            GATEWAY_URL_CONFIGURED,
+            "InstanceClaimed",
+            format!(
+                "{} is managed by the older AIGateway {}/{}; delete one of the two",
+                gateway.spec.gitlab.url, winner.namespace, winner.name
+            ),
+        )
+        .by_person(),
+    )
+}
+
+/// Brings URL and timeout to what is declared. True when GitLab's URL is the declared one.
+async fn settings(
+    gateway: &mut AIGateway,
+    api: &Api<AIGateway>,
+    cluster: &Cluster,
+    session: &Session,
+    instance: Arc<Instance>,
+    ctx: &Context,
+    outcome: &mut GitLab,
+) -> Result<bool, Error> {
+    let url = gateway_url(gateway);
+    let timeout = gateway.spec.request_timeout.as_deref().and_then(url_rules::seconds);
+    let observed = instance.settings.clone().unwrap_or_default();
+    let has_timeout = instance.capabilities.timeout_setting;
+    let seen_before = gateway.status.as_ref().and_then(|s| s.observed_generation) == gateway.metadata.generation;
+    if timeout.is_some() && !has_timeout && !seen_before {
+        outcome.events.push(Event::warning(
+            "RequestTimeoutIgnored",
+            format!("spec.requestTimeout: GitLab {} has no such setting (18.7 or later has)", instance.version),
+        ));
+    }
+    let Some(operation) = plan::plan_settings(&observed, &url, timeout, has_timeout) else {
+        remember_previous_url(gateway, api, &observed, &url).await?;
+        outcome.findings.push(configured(&url));
+        return Ok(true);
+    };
+    let url_is_ours = url_rules::same(observed.gateway_url.as_deref(), Some(&url));
+    if gateway.spec.management_policy == ManagementPolicy::Observe {
+        outcome.findings.push(
+            Finding::fails(
+                GATEWAY_URL_CONFIGURED,
+                "Drifted",
+                format!("managementPolicy is Observe; would {operation}"),
+            )
+            .by_person(),
+        );
+        return Ok(url_is_ours);
+    }
+    if !url_is_ours && let Some(finding) = not_yet(gateway, cluster, &instance, ctx) {
+        outcome.findings.push(finding);
+        return Ok(false);
+    }
+    remember_previous_url(gateway, api, &observed, &url).await?;
+    write(session, &operation, &url, ctx, outcome).await
+}
+
+fn configured(url: &str) -> Finding {
+    Finding::holds(GATEWAY_URL_CONFIGURED, "Configured", format!("GitLab's Local AI gateway URL is {url}"))
+}
+
+/// Why GitLab is not pointed at the gateway now.
+fn not_yet(gateway: &AIGateway, cluster: &Cluster, instance: &Instance, ctx: &Context) -> Option<Finding> {
+    if !cluster.serves {
+        return Some(Finding::unknown(
+            GATEWAY_URL_CONFIGURED,
+            "WaitingForGateway",
+            "GitLab's URL is switched once the gateway's pods are available and serve the configuration",
+        ));
+    }
+    if gateway.spec.undeclared_models.is_some() {
+        return None;
+    }
+    let models = ctx.models_of(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
+    let ids: Vec<&str> = models.iter().filter_map(|m| m.annotations().get(EXTERNAL_ID).map(String::as_str)).collect();
+    let names: Vec<&str> = models.iter().map(|model| model.spec.display_name.as_str()).collect();
+    let undeclared = plan::undeclared_in_use(instance, &ids, &names);
+    (!undeclared.is_empty()).then(|| {
+        Finding::fails(
+            GATEWAY_URL_CONFIGURED,
+            "UndeclaredModelsInUse",
+            format!(
+                "models that no SelfHostedModel declares serve features in GitLab: {}. Declare them (adoptionPolicy: \
+                 ByName), or set spec.undeclaredModels to Refuse or Allow",
+                undeclared.join(", ")
+            ),
+        )
+        .by_person()
+    })
+}
+
+/// Writes down, once and before the first write, what GitLab's URL was: deletion puts it back.
+async fn remember_previous_url(
+    gateway: &mut AIGateway,
+    api: &Api<AIGateway>,
+    observed: &Settings,
+    url: &str,
+) -> Result<(), Error> {
+    if gateway.annotations().contains_key(PREVIOUS_GATEWAY_URL)
+        || gateway.spec.management_policy == ManagementPolicy::Observe
+    {
+        return Ok(());
+    }
+    let previous = observed.gateway_url.clone().filter(|found| !url_rules::same(Some(found), Some(url)));
+    let marks = BTreeMap::from([(PREVIOUS_GATEWAY_URL.to_owned(), Some(previous.unwrap_or_default()))]);
+    if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, gateway, &marks).await? {
+        *gateway = live;
+    }
+    Ok(())
+}
+
+async fn write(
+    session: &Session,
+    operation: &Operation,
+    url: &str,
+    ctx: &Context,
+    outcome: &mut GitLab,
+) -> Result<bool, Error> {
+    let Operation::UpdateSettings { gateway_url, timeout_seconds, .. } = operation else { return Ok(false) };
+    ctx.may_write()?;
+    let input = SettingsInput {
+        ai_gateway_url: gateway_url.clone(),
+        timeout_seconds: *timeout_seconds,
+        agent_platform_url: None,
+    };
+    let result = session.client.update_settings(&input).await;
+    session.changed().await;
+    match result {
+        Ok(now) if url_rules::same(now.ai_gateway_url.as_deref(), Some(url)) => {
+            outcome.events.push(Event::normal("SettingsUpdated", operation.to_string()));
+            outcome.findings.push(configured(url));
+            Ok(true)
+        }
+        Ok(now) => {
+            outcome.findings.push(Finding::fails(
+                GATEWAY_URL_CONFIGURED,
+                "NotTaken",
+                format!("GitLab kept {} after the update", now.ai_gateway_url.unwrap_or_else(|| "no URL".to_owned())),
+            ));
+            outcome.next = Next::Backoff(None);
+            Ok(false)
+        }
+        Err(error) => {
+            let finding = Finding::fails(GATEWAY_URL_CONFIGURED, error.category(), error.to_string());
+            outcome.findings.push(if error.is_transient() { finding } else { finding.by_person() });
+            outcome.next = (&error).into();
+            Ok(false)
+        }
+    }
+}
+
+/// GitLab's own health check, once the URL is ours.
+async fn probes(gateway: &AIGateway, session: &Session, configured: bool, ctx: &Context, outcome: &mut GitLab) {
+    let url = gateway_url(gateway);
+    let checked = ctx
+        .models_of(&gateway.namespace().unwrap_or_default(), &gateway.name_any())
+        .iter()
+        .any(|model| model.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, CONNECTION_VERIFIED)));
+    let judge = |probes: &[duo_core::observed::Probe]| {
+        (health::gateway_reachable(probes, &url, checked), health::license_active(probes))
+    };
+    let holds = |finding: &Finding| finding.status == duo_api::ConditionStatus::True;
+    let mut known = session.last_health().await;
+    if configured {
+        let good = known.as_ref().is_some_and(|probes| {
+            let (reachable, license) = judge(probes);
+            holds(&reachable) && holds(&license.finding)
+        });
+        let max_age = if good { ctx.resync } else { HEALTH_RETRY };
+        match session.health(max_age).await {
+            Ok(probes) => known = Some(probes),
+            Err(error) => {
+                outcome.events.push(Event::warning("HealthCheckFailed", error.to_string()));
+                outcome.next = outcome.next.sooner((&error).into());
+            }
+        }
+    }
+    let probes = known.unwrap_or_default();
+    let (reachable, license) = judge(&probes);
+    if configured && !(holds(&reachable) && holds(&license.finding)) {
+        outcome.next = outcome.next.sooner(Next::After(HEALTH_RETRY));
+    }
+    outcome.instance_id = health::instance_id(&probes);
+    outcome.findings.push(reachable);
+    outcome.findings.push(license.finding.clone());
+    let known_reason = gateway
+        .status
+        .as_ref()
+        .and_then(|status| conditions::get(&status.conditions, LICENSE_ACTIVE))
+        .map(|condition| condition.reason.as_str());
+    outcome.events.extend(
+        license
+            .warning
+            .filter(|(reason, _)| known_reason != Some(*reason))
+            .map(|(reason, message)| Event::warning(reason, message)),
+    );
+}

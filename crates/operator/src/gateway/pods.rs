@@ -1,0 +1,114 @@
+//! Which configuration the gateway's pods serve.
+
+use std::time::Duration;
+
+use duo_api::AIGateway;
+use duo_api::annotations::CONFIG_HASH;
+use duo_api::condition::CONFIG_ACCEPTED;
+use duo_core::conditions::Finding;
+use duo_core::labels;
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::Error;
+
+/// Metrics and configuration hash of a gateway pod.
+const METRICS_PORT: u16 = 8082;
+/// A pod that does not answer in this time does not serve.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the ready pods said.
+pub(super) struct Serving {
+    ready: usize,
+    current: usize,
+    silent: Vec<String>,
+}
+
+impl Serving {
+    pub(super) fn finding(&self, hash: &str) -> Finding {
+        let short = &hash[..hash.len().min(12)];
+        if self.ready == 0 {
+            return Finding::unknown(CONFIG_ACCEPTED, "NoReadyPods", "No gateway pod is ready to say what it serves");
+        }
+        if self.current == self.ready {
+            return Finding::holds(
+                CONFIG_ACCEPTED,
+                "Accepted",
+                format!("All {} ready pods serve configuration {short}", self.ready),
+            );
+        }
+        let silent =
+            if self.silent.is_empty() { String::new() } else { format!("; no answer from {}", self.silent.join(", ")) };
+        Finding::unknown(
+            CONFIG_ACCEPTED,
+            "Propagating",
+            format!("{} of {} ready pods serve configuration {short}{silent}", self.current, self.ready),
+        )
+    }
+}
+
+/// Asks every ready pod. One that serves something else has its annotation touched, so that kubelet refreshes the
+/// mounted folder at once and not at its next sync (up to about 90 s).
+pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> Result<Serving, Error> {
+    let namespace = gateway.namespace().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &namespace);
+    let list = ListParams::default().labels(&labels::selector_text(&gateway.name_any()));
+    let pods = duo_runtime::call(format!("list Pods of {namespace}/{}", gateway.name_any()), api.list(&list)).await?;
+    let alive: Vec<Pod> = pods.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+    let answers = join_all(alive.iter().filter(|pod| is_ready(pod)).map(|pod| async move {
+        let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
+        (pod, ask(&ctx.http, &ip).await)
+    }))
+    .await;
+    let mut serving = Serving { ready: answers.len(), current: 0, silent: Vec::new() };
+    for (pod, answer) in answers {
+        match answer {
+            Some(served) if served == hash => serving.current += 1,
+            answer => {
+                if answer.is_none() {
+                    serving.silent.push(pod.name_any());
+                }
+                touch(&api, pod, hash).await?;
+            }
+        }
+    }
+    Ok(serving)
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pod.status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+async fn ask(http: &reqwest::Client, ip: &str) -> Option<String> {
+    let address: std::net::IpAddr = ip.parse().ok()?;
+    let url = format!("http://{}/config/hash", std::net::SocketAddr::new(address, METRICS_PORT));
+    let answer = http.get(url).timeout(ASK_TIMEOUT).send().await.ok()?.error_for_status().ok()?;
+    let body: serde_json::Value = answer.json().await.ok()?;
+    body.get("hash").and_then(|hash| hash.as_str()).map(ToOwned::to_owned)
+}
+
+async fn touch(api: &Api<Pod>, pod: &Pod, hash: &str) -> Result<(), Error> {
+    if pod.annotations().get(CONFIG_HASH).is_some_and(|touched| touched == hash) {
+        return Ok(());
+    }
+    let name = pod.name_any();
+    let patch = json!({ "metadata": { "annotations": { CONFIG_HASH: hash } } });
+    match duo_runtime::call(
+        format!("annotate Pod {name}"),
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)),
+    )
+    .await
+    {
+        Ok(_) => Ok(()),
+        // A pod that went away meanwhile needs no refresh.
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

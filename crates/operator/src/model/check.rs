@@ -1,0 +1,158 @@
+//! GitLab's connection check of one model, once the gateway serves it.
+
+use std::time::Duration;
+
+use duo_api::annotations::CONFIG_HASH;
+use duo_api::condition::{CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED};
+use duo_api::{AIGateway, ManagementPolicy, Platform, SelfHostedModel};
+use duo_core::conditions::{self, Finding};
+use duo_core::connection::{LastCheck, due_in, judge};
+use duo_core::observed::Instance;
+use duo_core::{labels, plan};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, ResourceExt};
+use sha2::{Digest, Sha256};
+
+use super::Outcome;
+use crate::context::{Context, now};
+use crate::error::{Error, Next};
+use crate::session::Session;
+use crate::{convert, inputs};
+
+/// A check that did not pass is repeated after this many seconds, or after the resync period if that is shorter.
+const RETRY_SECONDS: i64 = 30;
+
+pub(super) async fn run(
+    model: &SelfHostedModel,
+    gateway: &AIGateway,
+    session: &Session,
+    instance: &Instance,
+    ctx: &Context,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
+    if let Some(waiting) = not_yet(model, gateway, ctx).await? {
+        outcome.findings.push(waiting);
+        return Ok(());
+    }
+    let fingerprint = fingerprint(model, gateway, ctx).await?;
+    let before = model.status.clone().unwrap_or_default();
+    let last = LastCheck {
+        fingerprint: before.checked.clone(),
+        at: before
+            .checked_at
+            .as_deref()
+            .and_then(|at| at.parse::<jiff::Timestamp>().ok())
+            .map(jiff::Timestamp::as_second),
+        passed: conditions::is_true(&before.conditions, CONNECTION_VERIFIED),
+    };
+    let retry = RETRY_SECONDS.min(i64::try_from(ctx.resync.as_secs()).unwrap_or(i64::MAX)).max(1);
+    let due = due_in(&last, &fingerprint, jiff::Timestamp::now().as_second(), retry);
+    if due > 0 {
+        outcome.findings.extend(conditions::get(&before.conditions, CONNECTION_VERIFIED).map(kept));
+        outcome.look_again(Duration::from_secs(due.unsigned_abs()));
+        return Ok(());
+    }
+    if gateway.spec.management_policy == ManagementPolicy::Observe {
+        // The check writes nothing, but it needs a mutation and costs tokens: Observe keeps its hands still.
+        return Ok(());
+    }
+    let desired = plan::desired_model(&model.spec, &instance.capabilities);
+    match session.client.connection_check(&convert::model_input(&desired, false)).await {
+        Ok(probe) => {
+            let finding = judge(probe.success, probe.message.as_deref().unwrap_or_default());
+            if finding.status != duo_api::ConditionStatus::True {
+                outcome.look_again(Duration::from_secs(retry.unsigned_abs()));
+            }
+            outcome.findings.push(finding);
+            outcome.checked = Some(fingerprint);
+            outcome.checked_at = Some(now());
+        }
+        Err(error) => {
+            outcome.findings.push(Finding::unknown(CONNECTION_VERIFIED, error.category(), error.to_string()));
+            outcome.next = outcome.next.sooner(Next::from(&error));
+        }
+    }
+    Ok(())
+}
+
+/// What GitLab would ask is not served yet. A check now would blame the model for it.
+async fn not_yet(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Result<Option<Finding>, Error> {
+    let waiting = |message: &str| {
+        Some(Finding::unknown(CONNECTION_VERIFIED, "WaitingForGateway", format!("Not checked yet: {message}")))
+    };
+    let status = gateway.status.clone().unwrap_or_default();
+    for type_ in [CONFIG_ACCEPTED, GATEWAY_URL_CONFIGURED] {
+        if !conditions::is_true(&status.conditions, type_) {
+            return Ok(waiting(&format!("{type_} of AIGateway {} is not True", gateway.name_any())));
+        }
+    }
+    let namespace = gateway.namespace().unwrap_or_default();
+    let api: Api<ConfigMap> = Api::namespaced(ctx.kube.clone(), &namespace);
+    let name = labels::config_map(&gateway.name_any());
+    let rendered = duo_runtime::call(format!("get ConfigMap {namespace}/{name}"), api.get_opt(&name)).await?;
+    let Some(rendered) = rendered else { return Ok(waiting("the gateway has no configuration")) };
+    if rendered.annotations().get(CONFIG_HASH) != status.config_hash.as_ref() {
+        return Ok(waiting("the gateway is taking over a new configuration"));
+    }
+    let text = rendered.data.and_then(|mut data| data.remove(duo_gateway_config::CONFIG_FILE)).unwrap_or_default();
+    let served = duo_gateway_config::GatewayConfig::from_yaml(&text).ok().is_some_and(|config| {
+        let key = duo_gateway_config::model_key(
+            model.spec.family.key(),
+            model.spec.endpoint.as_deref(),
+            &model.spec.identifier,
+        );
+        config.models.iter().any(|served| served.key() == key)
+    });
+    Ok(if served { None } else { waiting("the gateway does not serve this model yet") })
+}
+
+/// Changes when something changed that the check would notice. Secrets enter by version, never by value.
+async fn fingerprint(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Result<String, Error> {
+    let namespace = model.namespace().unwrap_or_default();
+    let mut parts = vec![
+        model.spec.family.key().to_owned(),
+        model.spec.identifier.clone(),
+        model.spec.endpoint.clone().unwrap_or_default(),
+    ];
+    if let Some(reference) = &model.spec.api_key_secret_ref {
+        parts.extend(inputs::secret_version(&ctx.kube, &namespace, &reference.name).await?);
+    }
+    let bedrock = gateway.spec.providers.as_ref().and_then(|providers| providers.bedrock.as_ref());
+    if let Some(bedrock) = bedrock.filter(|_| model.spec.platform == Platform::Bedrock) {
+        parts.extend([bedrock.region.clone(), bedrock.endpoint.clone().unwrap_or_default()]);
+        if let Some(reference) = &bedrock.credentials_secret_ref {
+            parts.extend(inputs::secret_version(&ctx.kube, &namespace, &reference.name).await?);
+        }
+    }
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    Ok(hex::encode(&hash.finalize()[..16]))
+}
+
+/// The condition of the last check, kept until the next one is due.
+fn kept(condition: &duo_api::Condition) -> Finding {
+    use duo_api::ConditionStatus::{False, True, Unknown};
+    // Reasons come back as the static words they were written with.
+    let reason = [
+        "ConnectionVerified",
+        "ModelRefused",
+        "ConnectionCheckFailed",
+        "NoInstanceToken",
+        "CheckTimedOut",
+        "CheckInconclusive",
+        "GatewayURLNotConfigured",
+    ]
+    .into_iter()
+    .find(|word| *word == condition.reason)
+    .unwrap_or("CheckedBefore");
+    let message = condition.message.clone();
+    match condition.status {
+        True => Finding::holds(CONNECTION_VERIFIED, reason, message),
+        False if reason == "ModelRefused" => Finding::fails(CONNECTION_VERIFIED, reason, message).by_person(),
+        False => Finding::fails(CONNECTION_VERIFIED, reason, message),
+        Unknown => Finding::unknown(CONNECTION_VERIFIED, reason, message),
+    }
+}

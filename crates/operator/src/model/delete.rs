@@ -1,0 +1,160 @@
+//! Deletion of a SelfHostedModel: never under features that use it, never a model that is not ours.
+
+use std::time::Duration;
+
+use duo_api::annotations::{ABANDON, FINALIZER};
+use duo_api::condition::SYNCED;
+use duo_api::model::SelfHostedModelStatus;
+use duo_api::{AIGateway, DeletionPolicy, ManagementPolicy, SelfHostedModel};
+use duo_core::conditions::{self, Finding};
+use duo_core::deletion::{GITLAB_GONE_SECONDS, Step, next_step};
+use duo_core::ownership::may_delete;
+use duo_core::plan::FeatureTarget;
+use duo_core::ready;
+use duo_runtime::metadata;
+use kube::{Api, ResourceExt};
+
+use super::sync::{marks, taken_ids};
+use crate::context::{Context, deleting_for, now};
+use crate::error::{Error, Next};
+use crate::report::Event;
+use crate::session::{self, SessionError};
+use crate::{assignment, inputs};
+
+/// Steps of one pass; each looks at GitLab anew.
+const STEPS: usize = 4;
+
+pub(super) async fn run(model: &SelfHostedModel, ctx: &Context) -> Result<Next, Error> {
+    if !model.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(Next::OnChange);
+    }
+    if model.annotations().get(ABANDON).is_some_and(|value| value == "true") {
+        return release(model, Some("abandoned on request"), ctx).await;
+    }
+    let namespace = model.namespace().unwrap_or_default();
+    let own = marks(model);
+    let never_made = own.external_id.is_none() && own.create_pending.is_none();
+    if model.spec.suspend || never_made || model.spec.deletion_policy == DeletionPolicy::Orphan {
+        return release(model, None, ctx).await;
+    }
+    let Some(gateway) = ctx.gateway(&namespace, &model.spec.gateway_ref.name) else {
+        return release(model, Some("its AIGateway does not exist any more"), ctx).await;
+    };
+    if gateway.spec.suspend || gateway.spec.management_policy == ManagementPolicy::Observe {
+        return release(model, None, ctx).await;
+    }
+    match remove(model, &gateway, ctx).await? {
+        Removal::Done => release(model, None, ctx).await,
+        Removal::TokenGone(why) => release(model, Some(&why), ctx).await,
+        Removal::Waiting(finding, next) => {
+            report(model, finding, ctx).await?;
+            Ok(next)
+        }
+        Removal::Failed(error) if deleting_for(model) > GITLAB_GONE_SECONDS => {
+            release(model, Some(&error.to_string()), ctx).await
+        }
+        Removal::Failed(error) => {
+            report(model, Finding::fails(SYNCED, error.category(), format!("Deleting from GitLab: {error}")), ctx)
+                .await?;
+            Ok((&error).into())
+        }
+    }
+}
+
+enum Removal {
+    /// The model's absence was observed.
+    Done,
+    Waiting(Finding, Next),
+    TokenGone(String),
+    Failed(duo_gitlab::Error),
+}
+
+async fn remove(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Result<Removal, Error> {
+    let session = match ctx.sessions.open(gateway).await {
+        Ok(session) => session,
+        Err(SessionError::Input(inputs::InputError::Kube(error))) => return Err(error.into()),
+        Err(error) => match ctx.sessions.last(&session::key(gateway)).await {
+            Some(session) => session,
+            None => return Ok(Removal::TokenGone(error.to_string())),
+        },
+    };
+    let taken = taken_ids(model, ctx);
+    let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
+    for _ in 0..STEPS {
+        let instance = match session.observe(Duration::ZERO).await {
+            Ok(instance) => instance,
+            Err(error) => return Ok(Removal::Failed(error)),
+        };
+        let Some(found) = may_delete(&marks(model), &model.spec.display_name, &instance, &taken) else {
+            return Ok(Removal::Done);
+        };
+        let users = ctx.assignments_of(&model.namespace().unwrap_or_default(), &gateway.name_any());
+        let references = |item: &duo_api::FeatureAssignment| {
+            item.spec.model_ref.as_ref().is_some_and(|reference| reference.name == model.name_any())
+        };
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            users.iter().filter(|item| references(item)).partition(|item| item.metadata.deletion_timestamp.is_some());
+        let features = instance.features_of(&found.id).into_iter().map(ToOwned::to_owned).collect();
+        let names = staying.iter().map(|item| item.name_any()).collect();
+        ctx.may_write()?;
+        let result = match next_step(names, !leaving.is_empty(), features, deleting_for(model)) {
+            Step::WaitForAssignments(names) => {
+                let text =
+                    format!("FeatureAssignments use this model: {}; delete or change them first", names.join(", "));
+                return Ok(Removal::Waiting(Finding::fails(SYNCED, "InUse", text).by_person(), Next::OnChange));
+            }
+            Step::WaitForFeatures(features, seconds) => {
+                let text = format!(
+                    "GitLab uses this model for {}; assign another model there, else they are unassigned in {seconds} s",
+                    features.join(", ")
+                );
+                let next = Next::After(Duration::from_secs(seconds.clamp(1, 10).unsigned_abs()));
+                return Ok(Removal::Waiting(Finding::fails(SYNCED, "InUse", text), next));
+            }
+            Step::Unassign(features) => unassign(&features, &session, model, ctx).await,
+            Step::Delete => session.client.delete_model(&found.id).await.map(|_| ()),
+        };
+        session.changed().await;
+        if let Err(error) = result {
+            return Ok(Removal::Failed(error));
+        }
+    }
+    Ok(Removal::Waiting(Finding::fails(SYNCED, "Deleting", "The model is still listed in GitLab"), Next::Backoff(None)))
+}
+
+async fn unassign(
+    features: &[String],
+    session: &session::Session,
+    model: &SelfHostedModel,
+    ctx: &Context,
+) -> Result<(), duo_gitlab::Error> {
+    for feature in features {
+        assignment::set_feature(session, feature, &FeatureTarget::Unassigned).await?;
+        let text = format!("{feature} was assigned to this model by hand and has no model now");
+        ctx.reporter.event(model, &Event::warning("FeatureUnassigned", text)).await;
+    }
+    Ok(())
+}
+
+/// Tells in the status what the deletion waits for.
+async fn report(model: &SelfHostedModel, finding: Finding, ctx: &Context) -> Result<(), Error> {
+    let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &model.namespace().unwrap_or_default());
+    let before = model.status.clone().unwrap_or_default();
+    let accepted = Finding::holds(duo_api::condition::ACCEPTED, "Deleting", "The resource is being deleted");
+    let findings = ready::model(vec![accepted, finding]);
+    let status = SelfHostedModelStatus {
+        observed_generation: model.metadata.generation,
+        conditions: conditions::merge(&before.conditions, &findings, model.metadata.generation, &now()),
+        ..before.clone()
+    };
+    ctx.reporter.write(&api, model, Some(&before.conditions), &findings, &status).await
+}
+
+async fn release(model: &SelfHostedModel, left_behind: Option<&str>, ctx: &Context) -> Result<Next, Error> {
+    if let (Some(why), Some(id)) = (left_behind, marks(model).external_id) {
+        ctx.reporter.left_behind(model, &format!("model {:?} ({id})", model.spec.display_name), why).await;
+    }
+    let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &model.namespace().unwrap_or_default());
+    metadata::remove_finalizer(&api, model, FINALIZER).await?;
+    Ok(Next::OnChange)
+}

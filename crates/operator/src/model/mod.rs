@@ -1,0 +1,142 @@
+//! SelfHostedModel: validate, find its model in GitLab, plan, act, check the connection, report.
+
+mod check;
+mod delete;
+mod sync;
+
+use std::sync::Arc;
+
+use duo_api::annotations::FINALIZER;
+use duo_api::condition::{ACCEPTED, SYNCED};
+use duo_api::model::SelfHostedModelStatus;
+use duo_api::{AIGateway, SelfHostedModel};
+use duo_core::conditions::{self, Finding};
+use duo_core::ready;
+use duo_core::validate::{self, Sibling};
+use duo_runtime::metadata::{self, Changed};
+use kube::{Api, ResourceExt};
+
+use crate::context::{Context, claimant, now};
+use crate::error::{Error, Next};
+use crate::inputs;
+use crate::report::Event;
+
+/// What a pass found out.
+struct Outcome {
+    findings: Vec<Finding>,
+    events: Vec<Event>,
+    gitlab_id: Option<String>,
+    checked: Option<String>,
+    checked_at: Option<String>,
+    next: Next,
+}
+
+/// Brings GitLab to what one SelfHostedModel declares.
+pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Result<Next, Error> {
+    if model.metadata.deletion_timestamp.is_some() {
+        return delete::run(&model, ctx).await;
+    }
+    let namespace = model.namespace().unwrap_or_default();
+    let gateway = ctx.gateway(&namespace, &model.spec.gateway_ref.name);
+    if model.spec.suspend || gateway.as_ref().is_some_and(|gateway| gateway.spec.suspend) {
+        return Ok(Next::OnChange);
+    }
+    let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &namespace);
+    let mut live = match metadata::add_finalizer(&api, model.as_ref(), FINALIZER).await? {
+        Changed::Now(live) | Changed::Already(live) => live,
+        Changed::Gone => return Ok(Next::OnChange),
+    };
+    let before = live.status.clone().unwrap_or_default();
+    let mut outcome = Outcome {
+        findings: Vec::new(),
+        events: warnings(&live, &before),
+        gitlab_id: before.gitlab_id.clone(),
+        checked: before.checked.clone(),
+        checked_at: before.checked_at.clone(),
+        next: Next::OnChange,
+    };
+    match accept(&live, gateway.as_deref(), ctx).await? {
+        Ok(gateway) => sync::run(&mut live, &api, gateway, ctx, &mut outcome).await?,
+        Err(refusal) => outcome.findings.push(refusal),
+    }
+    let findings = ready::model(outcome.findings);
+    let status = SelfHostedModelStatus {
+        observed_generation: live.metadata.generation,
+        conditions: conditions::merge(&before.conditions, &findings, live.metadata.generation, &now()),
+        gitlab_id: outcome.gitlab_id,
+        checked: outcome.checked,
+        checked_at: outcome.checked_at,
+    };
+    for event in &outcome.events {
+        ctx.reporter.event(&live, event).await;
+    }
+    ctx.reporter.write(&api, &live, Some(&before.conditions), &findings, &status).await?;
+    Ok(outcome.next.sooner(Next::After(ctx.resync_jittered(&live))))
+}
+
+/// Warnings about the declaration, once per generation of it.
+fn warnings(model: &SelfHostedModel, before: &SelfHostedModelStatus) -> Vec<Event> {
+    if before.observed_generation == model.metadata.generation {
+        return Vec::new();
+    }
+    validate::warnings(&model.spec).into_iter().map(|(reason, text)| Event::warning(reason, text)).collect()
+}
+
+/// The gateway, when nothing but GitLab can object any more; else the finding that refuses.
+async fn accept<'a>(
+    model: &SelfHostedModel,
+    gateway: Option<&'a AIGateway>,
+    ctx: &Context,
+) -> Result<Result<&'a AIGateway, Finding>, Error> {
+    let Some(gateway) = gateway else {
+        return Ok(Err(Finding::unknown(
+            ACCEPTED,
+            "GatewayNotFound",
+            format!("AIGateway {:?} does not exist in this namespace", model.spec.gateway_ref.name),
+        )));
+    };
+    let siblings = siblings(model, ctx);
+    if let Some(refusal) = validate::model(&claimant(model), &model.spec, &siblings) {
+        return Ok(Err(refusal));
+    }
+    if let Some(reference) = &model.spec.api_key_secret_ref {
+        let namespace = model.namespace().unwrap_or_default();
+        match inputs::secret_value(&ctx.kube, &namespace, reference).await {
+            Ok(_) => {}
+            Err(inputs::InputError::Kube(error)) => return Err(error.into()),
+            Err(error) => {
+                return Ok(Err(
+                    Finding::unknown(ACCEPTED, error.category(), format!("spec.apiKeySecretRef: {error}")).by_person()
+                ));
+            }
+        }
+    }
+    Ok(Ok(gateway))
+}
+
+/// Other models of the same gateway; one that is being deleted claims nothing.
+fn siblings(model: &SelfHostedModel, ctx: &Context) -> Vec<Sibling> {
+    ctx.models_of(&model.namespace().unwrap_or_default(), &model.spec.gateway_ref.name)
+        .iter()
+        .filter(|other| other.uid() != model.uid() && other.metadata.deletion_timestamp.is_none())
+        .map(|other| Sibling { claimant: claimant(other.as_ref()), spec: other.spec.clone() })
+        .collect()
+}
+
+impl Outcome {
+    fn accepted(&mut self) {
+        self.findings.push(Finding::holds(ACCEPTED, "Accepted", "The declaration is valid"));
+    }
+
+    /// GitLab could not be asked or refused.
+    fn failed(&mut self, error: &duo_gitlab::Error, sending: bool) {
+        let message = error.to_string();
+        let finding = if sending {
+            Finding::fails(SYNCED, error.category(), message)
+        } else {
+            Finding::unknown(SYNCED, error.category(), message)
+        };
+        self.findings.push(if error.is_transient() { finding } else { finding.by_person() });
+        self.next = self.next.sooner(error.into());
+    }
+}

@@ -1,0 +1,151 @@
+//! What people see of a pass: status, events, log lines.
+
+use std::fmt::Debug;
+
+use duo_api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
+use duo_core::conditions::{self, Finding};
+use duo_runtime::events::{Notice, Publisher, Severity};
+use duo_runtime::status;
+use kube::{Api, Resource, ResourceExt};
+use prometheus_client::metrics::counter::Counter;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+
+/// Something that happened, for people.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    severity: Severity,
+    reason: &'static str,
+    message: String,
+}
+
+impl Event {
+    /// Something was done.
+    pub(crate) fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Normal, reason, message: message.into() }
+    }
+
+    /// Somebody should look at it.
+    pub(crate) fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, reason, message: message.into() }
+    }
+}
+
+/// Writes statuses and publishes events.
+pub(crate) struct Reporter {
+    publisher: Publisher,
+    left_behind: Counter,
+}
+
+impl Reporter {
+    pub(crate) fn new(publisher: Publisher, metrics: &duo_runtime::metrics::Metrics) -> Self {
+        let left_behind = Counter::default();
+        metrics.register(
+            "left_behind",
+            "Objects that a deletion left in GitLab because it could not be reached or was told to let go",
+            left_behind.clone(),
+        );
+        Self { publisher, left_behind }
+    }
+
+    /// Publishes one event.
+    pub(crate) async fn event<K: Resource<DynamicType = ()>>(&self, about: &K, event: &Event) {
+        let notice = Notice {
+            severity: event.severity,
+            reason: event.reason.to_owned(),
+            action: "Reconcile".to_owned(),
+            message: event.message.clone(),
+        };
+        self.publisher.publish(&about.object_ref(&()), notice).await;
+    }
+
+    /// Writes the status where it differs, and tells the edges as events.
+    pub(crate) async fn write<K>(
+        &self,
+        api: &Api<K>,
+        live: &K,
+        before: Option<&[Condition]>,
+        findings: &[Finding],
+        status: &impl Serialize,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        match status::patch_if_changed(api, live, status).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        for finding in edges(before.unwrap_or_default(), findings) {
+            let holds = finding.status == ConditionStatus::True;
+            let severity = if holds { Severity::Normal } else { Severity::Warning };
+            let message = format!("{}: {}", finding.type_, finding.message);
+            tracing::info!(
+                kind = %K::kind(&()),
+                namespace = live.namespace().unwrap_or_default(),
+                name = live.name_any(),
+                condition = finding.type_,
+                status = ?finding.status,
+                reason = finding.reason,
+                message = finding.message,
+                "condition changed"
+            );
+            self.event(live, &Event { severity, reason: finding.reason, message }).await;
+        }
+        Ok(())
+    }
+
+    /// Tells what a deletion leaves in GitLab.
+    pub(crate) async fn left_behind<K: Resource<DynamicType = ()>>(&self, about: &K, what: &str, why: &str) {
+        self.left_behind.inc();
+        tracing::warn!(
+            kind = %K::kind(&()),
+            namespace = about.namespace().unwrap_or_default(),
+            name = about.name_any(),
+            left = what,
+            why,
+            "let go of something in GitLab"
+        );
+        self.event(about, &Event::warning("LeftBehind", format!("{what} stays in GitLab: {why}"))).await;
+    }
+}
+
+/// Conditions that turned True or False. Unknown is on the way somewhere, and `Reconciling` and `Stalled` repeat others.
+fn edges<'a>(before: &[Condition], findings: &'a [Finding]) -> Vec<&'a Finding> {
+    findings
+        .iter()
+        .filter(|finding| {
+            ![RECONCILING, STALLED].contains(&finding.type_) && finding.status != ConditionStatus::Unknown
+        })
+        .filter(|finding| {
+            let old = conditions::get(before, finding.type_);
+            let changed = old.is_none_or(|old| old.status != finding.status || old.reason != finding.reason);
+            // While an object comes up, what does not hold yet is no news; Ready=False with a reason is.
+            let first = old.is_none_or(|old| old.status == ConditionStatus::Unknown);
+            let worth = finding.status == ConditionStatus::True || !first || finding.type_ == READY;
+            changed && worth
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_edges_are_told() {
+        let holds = Finding::holds("TokenValid", "TokenValid", "");
+        let fails = Finding::fails("TokenValid", "TokenInvalid", "");
+        let merged = |finding: &Finding| conditions::merge(&[], std::slice::from_ref(finding), None, "t");
+        assert_eq!(edges(&[], std::slice::from_ref(&holds)).len(), 1);
+        assert_eq!(edges(&merged(&holds), std::slice::from_ref(&holds)).len(), 0);
+        assert_eq!(edges(&merged(&holds), std::slice::from_ref(&fails)).len(), 1);
+        assert_eq!(edges(&[], std::slice::from_ref(&fails)).len(), 0);
+        assert_eq!(edges(&[], &[Finding::unknown("TokenValid", "X", "")]).len(), 0);
+        let stalled = Finding { type_: STALLED, status: ConditionStatus::True, ..fails };
+        assert_eq!(edges(&[], &[stalled]).len(), 0);
+    }
+}

@@ -1,0 +1,246 @@
+//! One open conversation with the GitLab of an AIGateway: client, last observation, last health check.
+//!
+//! Sessions are shared by all resources of a gateway, so that they look at GitLab together and not each by itself. A
+//! changed token, URL or CA bundle opens a new session; the last good one is kept for deletions whose Secret has gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use duo_api::AIGateway;
+use duo_core::observed::{Instance, Probe};
+use duo_gitlab::{Client, ClientConfig, SchemaCache, Token};
+use kube::ResourceExt;
+use tokio::sync::Mutex;
+
+use crate::convert;
+use crate::inputs::{self, InputError};
+
+/// Limit of one ordinary call to GitLab; below the lease, so that no write outlives the leadership it began under.
+const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Namespace and name of an AIGateway.
+pub(crate) type GatewayKey = (String, String);
+
+/// The key of a gateway.
+pub(crate) fn key(gateway: &AIGateway) -> GatewayKey {
+    (gateway.namespace().unwrap_or_default(), gateway.name_any())
+}
+
+/// An open conversation.
+pub(crate) struct Session {
+    /// Typed calls.
+    pub client: Client,
+    identity: Identity,
+    observation: Mutex<Option<(Instant, Arc<Instance>)>>,
+    health: Mutex<Option<(Instant, Arc<Vec<Probe>>)>>,
+    access: Mutex<Option<(Instant, Result<(), Denied>)>>,
+}
+
+/// Why a token does not do, found out by asking what GitLab answers with one sentence.
+#[derive(Clone, Debug)]
+pub(crate) struct Denied {
+    /// Bounded reason.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// What a session depends on.
+#[derive(Clone, PartialEq, Eq)]
+struct Identity {
+    url: String,
+    token: Token,
+    ca_bundle: Option<Vec<u8>>,
+}
+
+/// All open sessions.
+pub(crate) struct Sessions {
+    kube: kube::Client,
+    open: Mutex<HashMap<GatewayKey, Arc<Session>>>,
+    schemas: SchemaCache,
+    observer: duo_gitlab::CallObserver,
+}
+
+impl Sessions {
+    pub(crate) fn new(kube: kube::Client, observer: duo_gitlab::CallObserver) -> Self {
+        Self { kube, open: Mutex::default(), schemas: SchemaCache::new(), observer }
+    }
+
+    /// The session of a gateway, by the token that its Secret holds now.
+    pub(crate) async fn open(&self, gateway: &AIGateway) -> Result<Arc<Session>, SessionError> {
+        let namespace = gateway.namespace().unwrap_or_default();
+        let spec = &gateway.spec.gitlab;
+        let token = inputs::secret_value(&self.kube, &namespace, &spec.token_secret_ref).await?;
+        let token = String::from_utf8(token).map_err(|_| InputError::NotText {
+            what: format!("Secret {}/{} key {}", namespace, spec.token_secret_ref.name, spec.token_secret_ref.key),
+        })?;
+        let ca_bundle = match &spec.ca_bundle_ref {
+            Some(reference) => Some(inputs::ca_bundle(&self.kube, &namespace, reference).await?),
+            None => None,
+        };
+        let identity = Identity { url: spec.url.clone(), token: Token::new(token.trim()), ca_bundle };
+        let mut open = self.open.lock().await;
+        if let Some(session) = open.get(&key(gateway)).filter(|session| session.identity == identity) {
+            return Ok(Arc::clone(session));
+        }
+        let base_url = url::Url::parse(&identity.url)
+            .map_err(|error| duo_gitlab::Error::Configuration { what: format!("spec.gitlab.url: {error}") })?;
+        let client = Client::with_cache(
+            ClientConfig {
+                base_url,
+                token: identity.token.clone(),
+                ca_bundle_pem: identity.ca_bundle.clone(),
+                request_timeout: CALL_TIMEOUT,
+                user_agent: concat!("duo-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
+            },
+            self.schemas.clone(),
+        )?
+        .with_observer(Arc::clone(&self.observer));
+        let session = Arc::new(Session {
+            client,
+            identity,
+            observation: Mutex::default(),
+            health: Mutex::default(),
+            access: Mutex::default(),
+        });
+        open.insert(key(gateway), Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// The last session, for a deletion that finds its Secret gone.
+    pub(crate) async fn last(&self, gateway: &GatewayKey) -> Option<Arc<Session>> {
+        self.open.lock().await.get(gateway).cloned()
+    }
+
+    /// Lets go of what is known of a gateway that is gone.
+    pub(crate) async fn forget(&self, gateway: &GatewayKey) {
+        self.open.lock().await.remove(gateway);
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    GitLab(#[from] duo_gitlab::Error),
+}
+
+impl SessionError {
+    /// Bounded reason.
+    pub(crate) fn category(&self) -> &'static str {
+        match self {
+            Self::Input(error) => error.category(),
+            Self::GitLab(error) => error.category(),
+        }
+    }
+}
+
+impl Session {
+    /// What GitLab holds, not older than `max_age`. Concurrent callers share one look.
+    pub(crate) async fn observe(&self, max_age: Duration) -> Result<Arc<Instance>, duo_gitlab::Error> {
+        let asked = Instant::now();
+        let mut cached = self.observation.lock().await;
+        if let Some((at, instance)) = cached.as_ref()
+            // A look that began after this caller asked is fresh, whatever it allows.
+            && (*at >= asked || at.elapsed() <= max_age)
+        {
+            return Ok(Arc::clone(instance));
+        }
+        let began = Instant::now();
+        *cached = None;
+        let observation = self.client.observe().await?;
+        let capabilities = self.client.capabilities().await?;
+        let instance = Arc::new(convert::instance(observation, &capabilities));
+        *cached = Some((began, Arc::clone(&instance)));
+        Ok(instance)
+    }
+
+    /// The next look goes to GitLab: something was written, or was perhaps.
+    pub(crate) async fn changed(&self) {
+        *self.observation.lock().await = None;
+    }
+
+    /// GitLab's health check, not older than `max_age`; it takes seconds.
+    pub(crate) async fn health(&self, max_age: Duration) -> Result<Arc<Vec<Probe>>, duo_gitlab::Error> {
+        let mut cached = self.health.lock().await;
+        if let Some((at, probes)) = cached.as_ref().filter(|(at, _)| at.elapsed() <= max_age) {
+            let _ = at;
+            return Ok(Arc::clone(probes));
+        }
+        let probes: Vec<Probe> = self.client.health_check().await?.into_iter().map(convert::probe).collect();
+        let probes = Arc::new(probes);
+        *cached = Some((Instant::now(), Arc::clone(&probes)));
+        Ok(probes)
+    }
+
+    /// The last health check, however old.
+    pub(crate) async fn last_health(&self) -> Option<Arc<Vec<Probe>>> {
+        self.health.lock().await.as_ref().map(|(_, probes)| Arc::clone(probes))
+    }
+
+    /// Whether the token does, asked again after `max_age`. Errors other than a refusal are errors.
+    pub(crate) async fn access(&self, max_age: Duration) -> Result<Result<(), Denied>, duo_gitlab::Error> {
+        let mut cached = self.access.lock().await;
+        if let Some((_, verdict)) = cached.as_ref().filter(|(at, verdict)| verdict.is_ok() && at.elapsed() <= max_age) {
+            return Ok(verdict.clone());
+        }
+        *cached = None;
+        let verdict = self.ask_access().await?;
+        *cached = Some((Instant::now(), verdict.clone()));
+        Ok(verdict)
+    }
+
+    /// GitLab answers a missing scope, a user who is no administrator and a missing licence with one sentence; scopes,
+    /// licence and add-ons tell the causes apart.
+    async fn ask_access(&self) -> Result<Result<(), Denied>, duo_gitlab::Error> {
+        let denied = |reason, message: String| Ok(Err(Denied { reason, message }));
+        match self.client.token_self().await {
+            Ok(token) if !token.active || token.revoked => {
+                return denied("TokenInvalid", format!("GitLab token {:?} is revoked or expired", token.name));
+            }
+            Ok(token) if !token.may_write() => {
+                return denied(
+                    "TokenLacksScope",
+                    format!("GitLab token {:?} has scopes {}; it needs api", token.name, token.scopes.join(", ")),
+                );
+            }
+            Ok(_) => {}
+            // An OAuth or service token has no description of its own; what it may do shows below.
+            Err(duo_gitlab::Error::UnexpectedStatus { status: 404, .. } | duo_gitlab::Error::Forbidden { .. }) => {}
+            Err(error @ duo_gitlab::Error::TokenInvalid { .. }) => return denied("TokenInvalid", error.to_string()),
+            Err(error) => return Err(error),
+        }
+        let license = match self.client.license().await {
+            Ok(license) => license,
+            Err(error @ duo_gitlab::Error::TokenLacksRights { .. }) => {
+                return denied(
+                    "NotAdministrator",
+                    format!("the token's user is not an instance administrator ({error})"),
+                );
+            }
+            Err(error) => return Err(error),
+        };
+        let instance = self.observe(Duration::from_secs(5)).await?;
+        if instance.models.is_some() && instance.settings.as_ref().is_some() {
+            return Ok(Ok(()));
+        }
+        let Some(license) = license else {
+            return denied("NoLicense", "GitLab has no licence; Duo Self-Hosted needs Premium or Ultimate".to_owned());
+        };
+        let add_ons: Vec<String> =
+            self.client.add_ons().await?.unwrap_or_default().into_iter().map(|a| a.name).collect();
+        denied(
+            "SelfHostedModelsNotLicensed",
+            format!(
+                "GitLab does not let its administrator manage self-hosted models: licence {} {}, add-ons {}. It needs \
+                 Premium or Ultimate with GitLab Duo Enterprise (or the self-hosted Agent Platform add-on)",
+                license.kind,
+                license.plan,
+                if add_ons.is_empty() { "none".to_owned() } else { add_ons.join(", ") }
+            ),
+        )
+    }
+}
