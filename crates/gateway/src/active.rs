@@ -83,6 +83,11 @@ impl Active {
             trust,
         })
     }
+
+    /// Whether both trust the same certificate authorities.
+    pub fn same_trust(&self, other: &Self) -> bool {
+        self.trust == other.trust
+    }
 }
 
 fn seconds(value: Option<u32>) -> Option<Duration> {
@@ -104,11 +109,13 @@ fn directory(settings: &Settings, mounted: Option<&Mounted>) -> Result<Directory
     };
     let mut models = HashMap::new();
     for (at, model) in mounted.config.models.iter().enumerate() {
-        let refuse = |field: &str, problem: String| {
-            duo_gateway_config::ConfigError::Invalid { field: format!("models[{at}].{field}"), problem }
+        let refuse = |field: &str, problem: String| duo_gateway_config::ConfigError::Invalid {
+            field: format!("models[{at}].{field}"),
+            problem,
         };
         Family::parse(&model.family).map_err(|invalid| refuse("family", invalid.summary()))?;
-        let identifier = Identifier::parse(&model.identifier).map_err(|invalid| refuse("identifier", invalid.summary()))?;
+        let identifier =
+            Identifier::parse(&model.identifier).map_err(|invalid| refuse("identifier", invalid.summary()))?;
         let target = Declared {
             name: model.name.as_str().into(),
             identifier,
@@ -158,7 +165,8 @@ fn trust(settings: &Settings, mounted: Option<&Mounted>) -> Result<Trust, LoadEr
     let mut bundles: Vec<(String, Vec<u8>)> = Vec::new();
     let problem = |file: &str, problem: String| LoadError::File { file: file.to_owned(), problem };
     if let Some(path) = &settings.extra_ca_file {
-        bundles.push((path.display().to_string(), read_bundle(path).map_err(|text| problem("REQUESTS_CA_BUNDLE", text))?));
+        bundles
+            .push((path.display().to_string(), read_bundle(path).map_err(|text| problem("REQUESTS_CA_BUNDLE", text))?));
     }
     if let Some(mounted) = mounted
         && let Some(file) = &mounted.config.ca_bundle_file
@@ -175,7 +183,11 @@ fn client(trust: &Trust, discovery: bool) -> Result<reqwest::Client, LoadError> 
     let redirects = if discovery {
         reqwest::redirect::Policy::custom(|attempt| {
             let from = attempt.previous().last().and_then(reqwest::Url::host_str);
-            if attempt.previous().len() > 3 || from != attempt.url().host_str() { attempt.stop() } else { attempt.follow() }
+            if attempt.previous().len() > 3 || from != attempt.url().host_str() {
+                attempt.stop()
+            } else {
+                attempt.follow()
+            }
         })
     } else {
         reqwest::redirect::Policy::none()

@@ -1,10 +1,29 @@
 //! The gateway that GitLab calls for its AI features, in front of self-hosted models.
+//!
+//! A request goes [`listen`] → [`server`] (head, token, limits) → [`routes`] (one file per family of endpoints) →
+//! [`inference`] (which model, counting) → [`upstream`] (the model server's client). What may be called with which key
+//! is [`active`], one immutable value joined from [`settings`] and [`config_store`]. All that is pure (bodies, prompts,
+//! formats, parsers) is the crate `duo-protocol`. This program never talks to the Kubernetes API.
+
 pub mod active;
+mod admin;
+mod answer;
+mod app;
 pub mod auth;
 pub mod config_store;
+mod context;
+mod gateway;
+mod inference;
+mod listen;
 pub mod logging;
 pub mod metrics;
+mod reload;
+mod routes;
 pub mod secret;
+mod server;
 pub mod settings;
 pub mod trust;
 pub mod upstream;
+
+pub use gateway::{Gateway, StartError, run};
+pub use server::MAX_BODY;

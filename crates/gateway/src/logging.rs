@@ -35,9 +35,7 @@ impl Sink {
     /// The file cannot be opened.
     pub fn open(settings: &Logging) -> std::io::Result<Self> {
         Ok(match &settings.to_file {
-            Some(path) => {
-                Self::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?, settings.json)
-            }
+            Some(path) => Self::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?, settings.json),
             None => Self::new(std::io::stderr(), settings.json),
         })
     }

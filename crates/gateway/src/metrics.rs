@@ -256,9 +256,19 @@ mod tests {
         }
         let model = ModelLabels { model_engine: "bedrock".into(), model_name: "mixtral" };
         let guard = metrics.begin(model);
-        assert!(metrics.render().unwrap().contains("model_inferences_in_flight{model_engine=\"bedrock\",model_name=\"mixtral\"} 1"));
+        assert!(
+            metrics
+                .render()
+                .unwrap()
+                .contains("model_inferences_in_flight{model_engine=\"bedrock\",model_name=\"mixtral\"} 1")
+        );
         drop(guard);
-        assert!(metrics.render().unwrap().contains("model_inferences_in_flight{model_engine=\"bedrock\",model_name=\"mixtral\"} 0"));
+        assert!(
+            metrics
+                .render()
+                .unwrap()
+                .contains("model_inferences_in_flight{model_engine=\"bedrock\",model_name=\"mixtral\"} 0")
+        );
     }
 
     #[test]

@@ -137,9 +137,7 @@ impl Settings {
             },
             config_file: config_file.or_else(|| env.text("DUO_GATEWAY_CONFIG").map(PathBuf::from)),
             gitlab_url: env.url("AIGW_GITLAB_URL")?.unwrap_or_else(|| "https://gitlab.com".to_owned()),
-            gitlab_api_url: env
-                .url("AIGW_GITLAB_API_URL")?
-                .unwrap_or_else(|| "https://gitlab.com/api/v4/".to_owned()),
+            gitlab_api_url: env.url("AIGW_GITLAB_API_URL")?.unwrap_or_else(|| "https://gitlab.com/api/v4/".to_owned()),
             customer_portal_url: match variable("AIGW_CUSTOMER_PORTAL_URL") {
                 None => Some("https://customers.gitlab.com".to_owned()),
                 Some(_) => env.url("AIGW_CUSTOMER_PORTAL_URL")?,

@@ -37,7 +37,8 @@ pub struct Claims {
 
 /// Checks signature, algorithm, audience and time.
 pub(super) async fn verify(token: &str, keys: &Arc<KeyRing>, rules: &Rules) -> Result<Claims, AuthError> {
-    let header = decode_header(token).map_err(|_| AuthError::Forbidden("the token is not a JWT with a known algorithm"))?;
+    let header =
+        decode_header(token).map_err(|_| AuthError::Forbidden("the token is not a JWT with a known algorithm"))?;
     if header.alg != Algorithm::RS256 {
         return Err(AuthError::Forbidden("the token is not signed with RS256"));
     }
@@ -79,8 +80,12 @@ fn check(token: &str, keys: &[DecodingKey], rules: &Rules) -> Result<Claims, Aut
 fn explain(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
     use jsonwebtoken::errors::ErrorKind;
     match kind {
-        ErrorKind::ExpiredSignature => "the token has expired (are the clocks of GitLab and the gateway more than 60 s apart?)",
-        ErrorKind::ImmatureSignature => "the token is not valid yet (are the clocks of GitLab and the gateway more than 60 s apart?)",
+        ErrorKind::ExpiredSignature => {
+            "the token has expired (are the clocks of GitLab and the gateway more than 60 s apart?)"
+        }
+        ErrorKind::ImmatureSignature => {
+            "the token is not valid yet (are the clocks of GitLab and the gateway more than 60 s apart?)"
+        }
         ErrorKind::InvalidAudience => "the token's audience is another service",
         ErrorKind::MissingRequiredClaim(_) => "the token lacks exp or aud",
         ErrorKind::InvalidSignature => "the token's signature does not fit",
@@ -131,7 +136,8 @@ mod tests {
     #[test]
     fn odd_claims_count_as_absent() {
         let claims: Claims =
-            serde_json::from_str(r#"{"iss":"i","sub":null,"gitlab_realm":5,"exp":7,"scopes":null,"more":[1]}"#).unwrap();
+            serde_json::from_str(r#"{"iss":"i","sub":null,"gitlab_realm":5,"exp":7,"scopes":null,"more":[1]}"#)
+                .unwrap();
         assert_eq!((claims.iss.as_str(), claims.sub.as_str(), claims.gitlab_realm.as_str()), ("i", "", ""));
         assert!(claims.scopes.is_empty());
         assert!(serde_json::from_str::<Claims>(r#"{"scopes":"all"}"#).is_err());

@@ -41,7 +41,11 @@ pub(super) async fn fetch(client: &reqwest::Client, issuer: &str) -> Result<Vec<
     let listed: Keys = get(client, &url, "a JSON Web Key Set").await?;
     let keys: Vec<(String, Jwk)> = listed.keys.into_iter().filter_map(signing_key).take(MAX_KEYS).collect();
     // an empty list would lock everybody out; the last keys count on instead
-    if keys.is_empty() { Err(DiscoveryError::Content { url, expected: "a key set with an RSA signing key" }) } else { Ok(keys) }
+    if keys.is_empty() {
+        Err(DiscoveryError::Content { url, expected: "a key set with an RSA signing key" })
+    } else {
+        Ok(keys)
+    }
 }
 
 /// Keys for something else, or of a kind we do not know, are passed over one by one.
@@ -58,7 +62,8 @@ async fn get<T: serde::de::DeserializeOwned>(
     url: &str,
     expected: &'static str,
 ) -> Result<T, DiscoveryError> {
-    let call = |error: reqwest::Error| DiscoveryError::Call { url: url.to_owned(), cause: crate::upstream::cause(&error) };
+    let call =
+        |error: reqwest::Error| DiscoveryError::Call { url: url.to_owned(), cause: crate::upstream::cause(&error) };
     let mut response = client.get(url).timeout(TIMEOUT).send().await.map_err(call)?;
     if !response.status().is_success() {
         return Err(DiscoveryError::Status { url: url.to_owned(), status: response.status().as_u16() });

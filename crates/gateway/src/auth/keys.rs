@@ -241,7 +241,8 @@ impl LocalKeys {
     pub fn read(signing: Option<&Secret>, validation: Option<&Secret>) -> Result<Self, &'static str> {
         let mut keys = Self::default();
         if let Some(pem) = signing {
-            let key = EncodingKey::from_rsa_pem(pem.expose().as_bytes()).map_err(|_| "the signing key is not an RSA private key in PEM")?;
+            let key = EncodingKey::from_rsa_pem(pem.expose().as_bytes())
+                .map_err(|_| "the signing key is not an RSA private key in PEM")?;
             keys.verifying.push(public_of(&key).ok_or("the signing key is not a usable RSA private key")?);
             keys.signing = Some(key);
         }

@@ -71,11 +71,7 @@ impl Bedrock {
         })
     }
 
-    pub(super) async fn stream(
-        &self,
-        call: &Call<'_>,
-        request: &ModelRequest,
-    ) -> Result<ModelStream, UpstreamFailure> {
+    pub(super) async fn stream(&self, call: &Call<'_>, request: &ModelRequest) -> Result<ModelStream, UpstreamFailure> {
         let input = convert::request(request)?;
         let output = self
             .client()

@@ -105,7 +105,9 @@ impl UpstreamSettings {
 fn unsupported(kind: &str) -> UpstreamFailure {
     UpstreamFailure::Status {
         code: 400,
-        reason: format!("models of kind '{kind}' cannot be called by this gateway; use bedrock/, custom_openai/ or azure/"),
+        reason: format!(
+            "models of kind '{kind}' cannot be called by this gateway; use bedrock/, custom_openai/ or azure/"
+        ),
         retry_after: None,
     }
 }

@@ -1,0 +1,124 @@
+//! The endpoints. Each file is one family of endpoints: reads the body, checks what the token may, asks the model and
+//! writes the answer. Authentication, methods, limits and headers are done before, in [`crate::server`].
+
+mod chat;
+mod code;
+mod encode;
+mod monitoring;
+mod prompts;
+mod suggestions;
+mod table;
+mod token;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use duo_protocol::contract::Invalid;
+use http::{HeaderMap, StatusCode};
+
+pub use table::Route;
+
+use crate::active::Active;
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::auth::Identity;
+use crate::context::RequestContext;
+use crate::inference::ClientLabels;
+
+/// A request whose caller is known.
+pub struct Served {
+    /// The gateway.
+    pub app: Arc<App>,
+    /// The configuration that this request sees.
+    pub active: Arc<Active>,
+    /// Its record.
+    pub context: RequestContext,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Who calls.
+    pub identity: Identity,
+}
+
+impl Served {
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The flags that GitLab says are on.
+    pub fn feature_flags(&self) -> Vec<&str> {
+        let listed = self.header("x-gitlab-enabled-feature-flags").unwrap_or_default();
+        listed.split(',').map(str::trim).filter(|flag| !flag.is_empty()).collect()
+    }
+
+    /// Label values of the caller.
+    pub fn client_labels(&self) -> ClientLabels {
+        let bounded = |name: &str| self.app.metrics.bounded.value(self.header(name));
+        ClientLabels {
+            lsp_version: bounded("x-gitlab-language-server-version"),
+            gitlab_version: bounded("x-gitlab-version"),
+            client_type: bounded("x-gitlab-client-type"),
+            gitlab_realm: bounded("x-gitlab-realm"),
+        }
+    }
+}
+
+/// An answer that ends the request early.
+pub(crate) struct Early(Box<Answer>);
+
+impl From<Box<Answer>> for Early {
+    fn from(answer: Box<Answer>) -> Self {
+        Self(answer)
+    }
+}
+
+impl From<Invalid> for Early {
+    fn from(invalid: Invalid) -> Self {
+        Self(Box::new(answer::invalid(&invalid)))
+    }
+}
+
+fn early(status: StatusCode, text: &str) -> Early {
+    Early(Box::new(answer::detail(status, text)))
+}
+
+fn forbidden(text: &str) -> Early {
+    early(StatusCode::FORBIDDEN, text)
+}
+
+/// Answers a request for a public route.
+pub fn public(route: &Route, app: &App) -> Answer {
+    match route {
+        Route::Ready => monitoring::ready(app),
+        Route::ModelDefinitions => monitoring::model_definitions(),
+        _ => monitoring::healthz(),
+    }
+}
+
+/// Answers a request for any other route.
+pub async fn serve(route: Route, served: Served) -> Answer {
+    let answer = match &route {
+        Route::Completions => code::completions(&served).await,
+        Route::Generations => code::generations(&served).await,
+        Route::SuggestionsV3 => suggestions::suggest(&served, suggestions::Version::V3).await,
+        Route::SuggestionsV4 => suggestions::suggest(&served, suggestions::Version::V4).await,
+        Route::ChatAgent => chat::agent(&served).await,
+        Route::PromptV1(id) => prompts::invoke(&served, id, prompts::Version::V1).await,
+        Route::PromptV2(id) => prompts::invoke(&served, id, prompts::Version::V2).await,
+        Route::UserAccessToken => token::user_access_token(&served),
+        Route::Healthz | Route::Ready | Route::ModelDefinitions => Ok(public(&route, &served.app)),
+    };
+    answer.unwrap_or_else(|Early(answer)| *answer)
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// `2026-11-23`, in UTC.
+fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}

@@ -1,0 +1,127 @@
+//! Paths. A table of our own instead of a router, because GitLab's gateway judges the token before the path, knows no
+//! implicit HEAD, and takes prompt ids with `/` and `%2F`.
+
+use http::Method;
+
+/// What a path stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/monitoring/healthz`.
+    Healthz,
+    /// `/monitoring/ready`.
+    Ready,
+    /// `/v1/models/definitions`.
+    ModelDefinitions,
+    /// `/v2/code/completions` and `/v2/completions`.
+    Completions,
+    /// `/v2/code/generations`.
+    Generations,
+    /// `/v3/code/completions`.
+    SuggestionsV3,
+    /// `/v4/code/suggestions`.
+    SuggestionsV4,
+    /// `/v2/chat/agent`.
+    ChatAgent,
+    /// `/v1/prompts/{id}`.
+    PromptV1(String),
+    /// `/v2/prompts/{id}`.
+    PromptV2(String),
+    /// `/v1/code/user_access_token`.
+    UserAccessToken,
+}
+
+impl Route {
+    /// The route of a path as it stands in the request line.
+    pub fn find(path: &str) -> Option<Self> {
+        let path = decode(path)?;
+        Some(match path.as_str() {
+            "/monitoring/healthz" => Self::Healthz,
+            "/monitoring/ready" => Self::Ready,
+            "/v1/models/definitions" => Self::ModelDefinitions,
+            "/v2/code/completions" | "/v2/completions" => Self::Completions,
+            "/v2/code/generations" => Self::Generations,
+            "/v3/code/completions" => Self::SuggestionsV3,
+            "/v4/code/suggestions" => Self::SuggestionsV4,
+            "/v2/chat/agent" => Self::ChatAgent,
+            "/v1/code/user_access_token" => Self::UserAccessToken,
+            other => match (other.strip_prefix("/v1/prompts/"), other.strip_prefix("/v2/prompts/")) {
+                (Some(id), _) if !id.is_empty() => Self::PromptV1(id.to_owned()),
+                (_, Some(id)) if !id.is_empty() => Self::PromptV2(id.to_owned()),
+                _ => return None,
+            },
+        })
+    }
+
+    /// Whether no token is needed.
+    pub fn public(&self) -> bool {
+        matches!(self, Self::Healthz | Self::Ready | Self::ModelDefinitions)
+    }
+
+    /// The only method it takes.
+    pub fn method(&self) -> Method {
+        if self.public() { Method::GET } else { Method::POST }
+    }
+
+    /// Its template, for metrics.
+    pub fn template(&self) -> &'static str {
+        match self {
+            Self::Healthz => "/monitoring/healthz",
+            Self::Ready => "/monitoring/ready",
+            Self::ModelDefinitions => "/v1/models/definitions",
+            Self::Completions => "/v2/code/completions",
+            Self::Generations => "/v2/code/generations",
+            Self::SuggestionsV3 => "/v3/code/completions",
+            Self::SuggestionsV4 => "/v4/code/suggestions",
+            Self::ChatAgent => "/v2/chat/agent",
+            Self::PromptV1(_) => "/v1/prompts/{prompt_id}",
+            Self::PromptV2(_) => "/v2/prompts/{prompt_id}",
+            Self::UserAccessToken => "/v1/code/user_access_token",
+        }
+    }
+}
+
+/// Percent-decoding; `None` when the result is no text.
+fn decode(path: &str) -> Option<String> {
+    if !path.contains('%') {
+        return Some(path.to_owned());
+    }
+    let bytes = path.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let pair = (byte == b'%').then(|| path.get(at + 1..at + 3)).flatten();
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(decoded) => {
+                out.push(decoded);
+                at += 3;
+            }
+            None => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompt_ids_hold_slashes_in_either_spelling() {
+        let check = Some(Route::PromptV1("model_configuration/check".into()));
+        assert_eq!(Route::find("/v1/prompts/model_configuration%2Fcheck"), check);
+        assert_eq!(Route::find("/v1/prompts/model_configuration%2fcheck"), check);
+        assert_eq!(Route::find("/v1/prompts/model_configuration/check"), check);
+        assert_eq!(Route::find("/v2/prompts/chat/explain_code"), Some(Route::PromptV2("chat/explain_code".into())));
+    }
+
+    #[test]
+    fn other_paths_are_unknown() {
+        for path in ["/", "/v1/prompts/", "/v1/prompts", "/v2/code/completions/", "/metrics", "/%ff", "/%", "/v1/%zz"] {
+            assert_eq!(Route::find(path), None, "{path}");
+        }
+        assert_eq!(Route::find("/v2/completions"), Some(Route::Completions));
+    }
+}

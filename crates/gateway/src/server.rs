@@ -1,0 +1,193 @@
+//! The API listener's requests, from the first byte of the head to the last of the answer: correlation id, CORS,
+//! authentication before routing, methods, limits, and the headers every answer carries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION,
+    ORIGIN,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::context::{Arrival, Recorded, RequestContext};
+use crate::routes::{self, Route, Served};
+
+/// Largest body taken. GitLab's own limits of all fields together stay below it but for a chat with very many files.
+pub const MAX_BODY: usize = 10 << 20;
+/// A body must be here within this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer correlation ids are replaced.
+const LONGEST_ID: usize = 128;
+
+/// Answers one request.
+pub async fn handle(app: Arc<App>, request: Request<Incoming>, client: SocketAddr) -> Response<Recorded> {
+    let (head, body) = request.into_parts();
+    let arrival =
+        Arrival { method: &head.method, uri: &head.uri, version: head.version, headers: &head.headers, client };
+    let route = Route::find(head.uri.path());
+    let level = app.active().log_level;
+    // probes come every few seconds
+    let quiet = matches!(route, Some(Route::Healthz | Route::Ready));
+    let wanted = level >= if quiet { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let context = RequestContext::new(request_id(&head.headers), &arrival, app.sink.clone(), wanted);
+    let template = route.as_ref().map_or("none", Route::template);
+    let (method, version, headers) = (head.method.clone(), head.version, head.headers.clone());
+
+    let mut answer = respond(&app, route, head, body, &context).await;
+
+    finish(&mut answer, &context, &headers, app.draining() && version != Version::HTTP_2);
+    if !quiet {
+        app.metrics.http(template, &method, answer.status().as_u16(), context.started().elapsed());
+    }
+    let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    context.answered(answer.status().as_u16(), content_type);
+    answer.map(|body| Recorded::new(body, context))
+}
+
+async fn respond(
+    app: &Arc<App>,
+    route: Option<Route>,
+    head: http::request::Parts,
+    body: Incoming,
+    context: &RequestContext,
+) -> Answer {
+    if head.method == Method::OPTIONS
+        && head.headers.contains_key(ORIGIN)
+        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    {
+        return preflight(&head.headers);
+    }
+    if let Some(route) = &route
+        && route.public()
+    {
+        return if head.method == route.method() {
+            routes::public(route, app)
+        } else {
+            answer::method_not_allowed(&route.method())
+        };
+    }
+    let active = app.active();
+    let identity = match app.auth.authenticate(&head.headers, &active.rules).await {
+        Ok(identity) => identity,
+        Err(error) => {
+            app.metrics.auth_refusals.inc();
+            let why = match &error {
+                crate::auth::AuthError::Forbidden(why) => (*why).to_owned(),
+                other => other.to_string(),
+            };
+            context.note("auth_error_details", why);
+            return answer::refused(&error);
+        }
+    };
+    context.note("auth_duration_s", context.started().elapsed().as_secs_f64());
+    context.note("token_issuer", identity.claims.iss.as_str());
+    let Some(route) = route else { return unknown(head.uri.path(), head.uri.query()) };
+    if head.method != route.method() {
+        return answer::method_not_allowed(&route.method());
+    }
+    let body = match route {
+        // has no body
+        Route::UserAccessToken => Bytes::new(),
+        _ => match read(&head.headers, body).await {
+            Ok(body) => body,
+            Err(answer) => return *answer,
+        },
+    };
+    let served = Served { app: app.clone(), active, context: context.clone(), headers: head.headers, body, identity };
+    routes::serve(route, served).await
+}
+
+/// A path with a trailing slash leads to the one without, where there is one.
+fn unknown(path: &str, query: Option<&str>) -> Answer {
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() < path.len() && trimmed.starts_with("/v") && Route::find(trimmed).is_some() {
+        let target = query.map_or_else(|| trimmed.to_owned(), |query| format!("{trimmed}?{query}"));
+        if let Ok(location) = HeaderValue::from_str(&target) {
+            let mut answer = answer::with_type(StatusCode::TEMPORARY_REDIRECT, "text/plain", Body::empty());
+            answer.headers_mut().remove(CONTENT_TYPE);
+            answer.headers_mut().insert(LOCATION, location);
+            return answer;
+        }
+    }
+    answer::detail(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// A JSON body within the limits.
+async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Box<Answer>> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let too_large = || {
+        let text = format!("The request body is too large: at most {MAX_BODY} bytes are taken");
+        Box::new(answer::detail(StatusCode::PAYLOAD_TOO_LARGE, &text))
+    };
+    if declared.is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(too_large());
+    }
+    let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Ok(Err(_)) => return Err(Box::new(answer::detail(StatusCode::BAD_REQUEST, "The request body broke off"))),
+        Err(_) => {
+            return Err(Box::new(answer::detail(StatusCode::REQUEST_TIMEOUT, "The request body took too long")));
+        }
+    };
+    if is_json(headers) {
+        Ok(body)
+    } else {
+        Err(Box::new(answer::invalid(&duo_protocol::contract::Invalid::not_json())))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// Any origin, any header, POST only.
+fn preflight(headers: &HeaderMap) -> Answer {
+    let mut answer = answer::with_type(StatusCode::OK, "text/plain; charset=utf-8", "OK");
+    let out = answer.headers_mut();
+    out.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    out.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    if let Some(wanted) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        out.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
+    answer
+}
+
+/// The headers of every answer.
+fn finish(answer: &mut Answer, context: &RequestContext, request: &HeaderMap, close: bool) {
+    let headers = answer.headers_mut();
+    if let Ok(seconds) = HeaderValue::from_str(&context.started().elapsed().as_secs_f64().to_string()) {
+        headers.insert(HeaderName::from_static("x-process-time"), seconds);
+    }
+    if let Ok(id) = HeaderValue::from_str(context.id()) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if request.contains_key(ORIGIN) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    if close {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// The caller's correlation id, if it is fit for a log, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    match given {
+        Some(id) if !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(|c| c.is_ascii_graphic()) => {
+            id.to_owned()
+        }
+        _ => uuid::Uuid::new_v4().simple().to_string(),
+    }
+}
