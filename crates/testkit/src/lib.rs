@@ -8,6 +8,33 @@
 //! [`process`] runs programs that cannot outlive the test. [`conditions`] checks what status conditions must obey.
 //!
 //! Knows nothing of GitLab, models or the product's resources.
+//!
+//! ```no_run
+//! use duo_testkit::control_plane::ControlPlane;
+//! use duo_testkit::fake_node::{FakeNode, FakeNodeOptions};
+//!
+//! # async fn example(crds: &str, gateway: std::path::PathBuf) -> duo_testkit::Result<()> {
+//! // one control plane for all tests of a program, a namespace and a fake node for each test
+//! let control_plane = ControlPlane::shared(crds).await?;
+//! let namespace = control_plane.namespace("article").await?;
+//! let node = FakeNode::start(
+//!     control_plane.client_for("duo-fake-node", &["system:masters"])?,
+//!     FakeNodeOptions {
+//!         namespace: Some(namespace.clone()),
+//!         gateway: Some(gateway),
+//!         // a simulated GitLab with a host map of its own is told of each Service's address
+//!         on_host: Some(std::sync::Arc::new(|name, address| tracing::info!(name, ?address))),
+//!         ..FakeNodeOptions::default()
+//!     },
+//! )
+//! .await?;
+//! control_plane.apply_yaml("…").await?;
+//! // what a user of the cluster has to see, and then: nothing more is written
+//! let mark = control_plane.mark().await?;
+//! let writes = control_plane.writes_since(mark, |user| user.ends_with(":duo-operator")).await?;
+//! assert!(writes.iter().all(|write| write.resource == "leases"), "{writes:?}");
+//! # Ok(()) }
+//! ```
 
 pub mod apply;
 pub mod assets;

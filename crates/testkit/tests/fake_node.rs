@@ -130,8 +130,11 @@ struct World {
 
 impl World {
     async fn new(name: &str, replicas: u32) -> Self {
+        Self::on(ControlPlane::shared("").await.unwrap(), name, replicas).await
+    }
+
+    async fn on(control_plane: &'static ControlPlane, name: &str, replicas: u32) -> Self {
         let folder = TempFolder::new("duo-stub-").unwrap();
-        let control_plane = ControlPlane::shared("").await.unwrap();
         let namespace = control_plane.namespace(name).await.unwrap();
         let options = FakeNodeOptions {
             namespace: Some(namespace.clone()),
@@ -304,4 +307,27 @@ spec: {{containers: [{{name: c, image: busybox}}]}}
         .await
         .unwrap();
     eventually("the pod is Ready", || async { is_ready(&world.pods.get("waits").await.unwrap()).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn pods_go_on_through_a_restart_of_the_api_server_and_changes_are_seen_after_it() {
+    // of its own, because the other tests need theirs; it ends with the program
+    let control_plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await.unwrap()));
+    let world = World::on(control_plane, "restart", 1).await;
+    let address = world.service();
+    control_plane.kill_api_server();
+    assert_eq!(world.ask(address).await.as_deref(), Some("first from-secret"));
+    control_plane.start_api_server().await.unwrap();
+    let scale = json!({"spec": {"replicas": 2}});
+    world.deployments.patch("gateway", &PatchParams::default(), &Patch::Merge(&scale)).await.unwrap();
+    eventually("the second pod is Available", || async {
+        let status = world.deployments.get("gateway").await.unwrap().status?;
+        (status.available_replicas == Some(2)).then_some(())
+    })
+    .await;
+    assert_eq!(world.service(), address, "the first pod was never away");
+    let pods = world.pod_list().await;
+    let restarts =
+        pods.iter().filter_map(|pod| Some(pod.status.as_ref()?.container_statuses.as_ref()?[0].restart_count));
+    assert_eq!(restarts.sum::<i32>(), 0);
 }

@@ -86,7 +86,11 @@ impl Life {
     }
 
     async fn run_fake(&mut self) {
-        self.set(&State::Running { ready: true }).await;
+        while !self.set(&State::Running { ready: true }).await {
+            if tokio::time::timeout(RETRY, self.deleted()).await.is_ok() {
+                break;
+            }
+        }
         self.deleted().await;
         self.finish(0).await;
     }
@@ -259,8 +263,8 @@ impl Life {
         }
     }
 
-    /// Writes the status if it differs from what was written last. A failure is made up for by the next call.
-    async fn set(&mut self, state: &State) {
+    /// Writes the status if it differs from what was written last. After a failure (`false`) the next call writes it.
+    async fn set(&mut self, state: &State) -> bool {
         let was_ready = self.written.as_ref().map(|written| &written["status"]["containerStatuses"][0]["ready"]);
         let ready = *state == State::Running { ready: true };
         if was_ready.and_then(serde_json::Value::as_bool) != Some(ready) {
@@ -269,11 +273,17 @@ impl Life {
         let pod = self.pod();
         let patch = status::patch(&pod, state, self.address, &self.history);
         if self.written.as_ref() == Some(&patch) {
-            return;
+            return true;
         }
         match self.api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => self.written = Some(patch),
-            Err(error) => tracing::debug!(%error, pod = pod.name_any(), "status"),
+            Ok(_) => {
+                self.written = Some(patch);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, pod = pod.name_any(), "status");
+                false
+            }
         }
     }
 }

@@ -246,6 +246,22 @@ mod tests {
     }
 
     #[test]
+    fn trap_sub_path_mounts_never_refresh() {
+        let temporary = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(temporary.path().to_path_buf(), "127.64.0.1");
+        let container: Container = serde_json::from_value(serde_json::json!({"name": "c", "volumeMounts": [
+            {"name": "v", "mountPath": "/whole"},
+            {"name": "v", "mountPath": "/one", "subPath": "a"},
+        ]}))
+        .unwrap();
+        swap(&temporary.path().join("v"), &data(&[("a", "old")])).unwrap();
+        let mounts = volumes.mounts(&container).unwrap();
+        swap(&temporary.path().join("v"), &data(&[("a", "new")])).unwrap();
+        assert_eq!(fs::read_to_string(mounts.rewrite("/whole/a")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(mounts.rewrite("/one")).unwrap(), "old");
+    }
+
+    #[test]
     fn items_choose_keys_and_paths_and_a_missing_key_is_named() {
         let mut files = Data::new();
         let items: Vec<KeyToPath> =
