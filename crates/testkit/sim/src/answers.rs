@@ -29,8 +29,11 @@ pub struct Question {
     pub model: String,
     /// The system text, blocks joined by a newline; empty when there is none.
     pub system: String,
-    /// The turns. A last turn of the assistant is a prefill: the answer continues it.
+    /// The turns.
     pub turns: Vec<(Role, String)>,
+    /// Whether a last turn of the assistant is a prefill that the answer continues. Otherwise the model begins a turn
+    /// of its own.
+    pub continues: bool,
 }
 
 /// Limits of the answer.
@@ -51,7 +54,7 @@ impl Question {
     /// The text the answer must continue, if the last turn is the assistant's.
     pub fn prefill(&self) -> &str {
         match self.turns.last() {
-            Some((Role::Assistant, text)) => text,
+            Some((Role::Assistant, text)) if self.continues => text,
             _ => "",
         }
     }

@@ -352,3 +352,19 @@ async fn the_journal_holds_request_key_and_region() {
     );
     assert_eq!((call.status, call.outcome), (200, Outcome::Answered));
 }
+
+#[tokio::test]
+async fn keys_can_be_rotated_over_the_control_plane() {
+    let sim = start().await;
+    let patch = async |body: serde_json::Value| {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        http.patch(format!("{}/_sim/config", sim.url())).json(&body).send().await.unwrap()
+    };
+    assert_eq!(patch(serde_json::json!({"access_keys": ["AKIANEW:new/secret"]})).await.status(), 204);
+    assert!(ask(&client(&sim, &AccessKey::example()), MIXTRAL, "hi").await.is_err());
+    assert!(ask(&client(&sim, &AccessKey::new("AKIANEW", "new/secret")), MIXTRAL, "hi").await.is_ok());
+    let refused = patch(serde_json::json!({"access_keys": ["topsecret"], "granted_models": ["other"]})).await;
+    assert_eq!(refused.status(), 422);
+    assert!(!refused.text().await.unwrap().contains("topsecret"));
+    assert!(ask(&client(&sim, &AccessKey::new("AKIANEW", "new/secret")), MIXTRAL, "hi").await.is_ok());
+}

@@ -304,6 +304,10 @@ async fn the_control_plane_answers_on_the_same_port() {
     assert_eq!((&journal[0]["status"], &journal[1]["outcome"]), (&json!(429), &json!("answered")));
     http.delete(at("journal")).send().await.unwrap();
     assert!(sim.journal().calls().is_empty());
+    let keys = json!({"api_keys": ["rotated"]});
+    assert_eq!(http.patch(at("config")).json(&keys).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(ask(&sim, &question("hi")).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(http.patch(at("config")).json(&json!({"apikeys": []})).send().await.unwrap().status(), 422);
     assert_eq!(http.post(at("faults")).json(&json!({"kind": "typo"})).send().await.unwrap().status(), 422);
 }
 

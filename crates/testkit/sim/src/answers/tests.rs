@@ -4,7 +4,7 @@ const MODEL: &str = "mistral.mixtral-8x7b-instruct-v0:1";
 
 fn ask(system: &str, turns: &[(Role, &str)]) -> String {
     let turns = turns.iter().map(|(role, text)| (*role, (*text).to_owned())).collect();
-    let question = Question { model: MODEL.into(), system: system.into(), turns };
+    let question = Question { model: MODEL.into(), system: system.into(), turns, continues: true };
     answer(&question, &Limits::default()).text
 }
 
@@ -159,4 +159,14 @@ fn the_language_is_the_one_the_prompt_names() {
     ] {
         assert!(ask(system, &[(Role::User, "hello")]).starts_with(fence), "{system}");
     }
+}
+
+#[test]
+fn a_last_assistant_turn_is_continued_only_where_the_server_does_that() {
+    let turns =
+        vec![(Role::User, "Final Answer: or Thought: as you like".to_owned()), (Role::Assistant, "Thought:".into())];
+    let mut question = Question { model: MODEL.into(), turns, ..Question::default() };
+    assert!(answer(&question, &Limits::default()).text.starts_with("Thought: "));
+    question.continues = true;
+    assert!(answer(&question, &Limits::default()).text.starts_with(' '));
 }

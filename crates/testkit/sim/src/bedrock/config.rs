@@ -108,6 +108,35 @@ impl Default for Config {
     }
 }
 
+/// A change of settings while it runs, as JSON to `PATCH /_sim/config`: what is left out stays.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Patch {
+    access_keys: Option<Vec<Secret>>,
+    bearer_tokens: Option<Vec<Secret>>,
+    granted_models: Option<Vec<String>>,
+    chunk_delay_ms: Option<u64>,
+}
+
+impl Patch {
+    /// Applies the change, or nothing of it when a key is malformed.
+    pub(super) fn apply(self, config: &mut Config) -> Result<(), String> {
+        if let Some(keys) = self.access_keys {
+            config.access_keys = keys.iter().map(|key| key.reveal().parse()).collect::<Result<_, _>>()?;
+        }
+        if let Some(tokens) = self.bearer_tokens {
+            config.bearer_tokens = tokens;
+        }
+        if let Some(models) = self.granted_models {
+            config.granted_models = models;
+        }
+        if let Some(delay) = self.chunk_delay_ms {
+            config.chunk_delay_ms = delay;
+        }
+        Ok(())
+    }
+}
+
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((id, model)) if !id.is_empty() && !model.is_empty() => Ok((id.to_owned(), model.to_owned())),

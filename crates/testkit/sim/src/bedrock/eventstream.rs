@@ -61,8 +61,7 @@ pub fn with_wrong_checksum(frame: &Bytes) -> Bytes {
 mod tests {
     use super::*;
 
-    /// The vectors of the format's public test suite (`empty_message`, `int32_header`'s sibling with a string):
-    /// an empty message is 16 bytes with these two checksums.
+    /// A message without headers and payload, as in the vectors that ship with AWS's SDKs (`empty_message`).
     #[test]
     fn an_empty_frame_is_the_published_vector() {
         assert_eq!(hex::encode(frame(&[], b"")), "000000100000000005c248eb7d98c8ff");

@@ -2,7 +2,7 @@
 //! signatures verified, requests checked strictly, models that refuse what the real ones refuse, real event-stream
 //! frames and faults on demand. Never calls tools, and knows no InvokeModel.
 //!
-//! `/_sim/healthz`, `/_sim/journal`, `/_sim/faults` and `/_sim/answers` are its control plane on the same port.
+//! `/_sim/healthz`, `/_sim/journal`, `/_sim/faults`, `/_sim/answers` and `/_sim/config` are its control plane on the same port.
 
 mod auth;
 mod call;
@@ -24,6 +24,8 @@ use std::{
 
 pub use config::{AccessKey, Config, EXAMPLE_ACCESS_KEY_ID, EXAMPLE_SECRET_ACCESS_KEY};
 pub use faults::{FaultKind, StreamException};
+
+use axum::http::StatusCode;
 
 use crate::upstream::{self, Faults, Journal, Script, Server, lock};
 
@@ -52,7 +54,18 @@ pub async fn start(config: Config) -> io::Result<Handle> {
         script: Script::default(),
     };
     let control = upstream::control::routes(state.journal.clone(), state.faults.clone(), state.script.clone());
-    let router = axum::Router::new().fallback(call::handle).with_state(state.clone()).merge(control);
+    let settings = state.clone();
+    let patch = move |axum::Json(patch): axum::Json<config::Patch>| async move {
+        match patch.apply(&mut lock(&settings.config)) {
+            Ok(()) => (StatusCode::NO_CONTENT, String::new()),
+            Err(problem) => (StatusCode::UNPROCESSABLE_ENTITY, problem),
+        }
+    };
+    let router = axum::Router::new()
+        .fallback(call::handle)
+        .with_state(state.clone())
+        .route("/_sim/config", axum::routing::patch(patch))
+        .merge(control);
     Ok(Handle { server: Server::start(listen, router).await?, state })
 }
 

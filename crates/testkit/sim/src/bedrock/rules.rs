@@ -19,7 +19,7 @@ pub fn read(body: &Value, model: &Model, asked_as: &str) -> Result<(Question, Li
     check_end(&turns, model)?;
     let limits = read_limits(&body["inferenceConfig"], model)?;
     let system = system.iter().filter_map(|block| block["text"].as_str()).collect::<Vec<_>>().join("\n");
-    Ok((Question { model: asked_as.to_owned(), system, turns }, limits))
+    Ok((Question { model: asked_as.to_owned(), system, turns, continues: true }, limits))
 }
 
 fn check_system(system: &[Value], model: &Model) -> Result<(), Refusal> {

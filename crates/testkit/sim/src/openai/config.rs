@@ -46,6 +46,30 @@ impl Default for Config {
     }
 }
 
+/// A change of settings while it runs, as JSON to `PATCH /_sim/config`: what is left out stays.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Patch {
+    api_keys: Option<Vec<Secret>>,
+    served_model_names: Option<Vec<String>>,
+    chunk_delay_ms: Option<u64>,
+}
+
+impl Patch {
+    /// Applies the change.
+    pub(super) fn apply(self, config: &mut Config) {
+        if let Some(keys) = self.api_keys {
+            config.api_keys = keys;
+        }
+        if let Some(names) = self.served_model_names {
+            config.served_model_names = names;
+        }
+        if let Some(delay) = self.chunk_delay_ms {
+            config.chunk_delay_ms = delay;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

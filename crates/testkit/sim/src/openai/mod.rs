@@ -1,7 +1,7 @@
 //! A simulated OpenAI-compatible model server: vLLM with `/v1/chat/completions`, `/v1/completions` and `/v1/models`,
 //! or Azure OpenAI with its two doors, whole answers and server-sent events, faults on demand. Never calls tools.
 //!
-//! `/_sim/healthz`, `/_sim/journal`, `/_sim/faults` and `/_sim/answers` are its control plane on the same port.
+//! `/_sim/healthz`, `/_sim/journal`, `/_sim/faults`, `/_sim/answers` and `/_sim/config` are its control plane on the same port.
 
 mod call;
 pub mod config;
@@ -19,6 +19,8 @@ use std::{
 
 pub use config::Config;
 pub use faults::FaultKind;
+
+use axum::http::StatusCode;
 
 use crate::upstream::{self, Faults, Journal, Script, Server, lock};
 
@@ -47,7 +49,16 @@ pub async fn start(config: Config) -> io::Result<Handle> {
         script: Script::default(),
     };
     let control = upstream::control::routes(state.journal.clone(), state.faults.clone(), state.script.clone());
-    let router = axum::Router::new().fallback(call::handle).with_state(state.clone()).merge(control);
+    let settings = state.clone();
+    let patch = move |axum::Json(patch): axum::Json<config::Patch>| async move {
+        patch.apply(&mut lock(&settings.config));
+        StatusCode::NO_CONTENT
+    };
+    let router = axum::Router::new()
+        .fallback(call::handle)
+        .with_state(state.clone())
+        .route("/_sim/config", axum::routing::patch(patch))
+        .merge(control);
     Ok(Handle { server: Server::start(listen, router).await?, state })
 }
 

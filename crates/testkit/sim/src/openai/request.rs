@@ -96,7 +96,8 @@ pub fn chat(body: &Value, deployment: Option<&str>, config: &Config) -> Result<R
     check_reasoning_model(body, &model, config)?;
     let (system, turns) = read_messages(body, &model, config)?;
     check_continuation(body, &turns, config)?;
-    let question = Question { model, system, turns };
+    let continues = body.get("continue_final_message") == Some(&Value::Bool(true));
+    let question = Question { model, system, turns, continues };
     let max_tokens = whole(body, "max_completion_tokens").or_else(|| whole(body, "max_tokens"));
     finish(body, question, max_tokens, config)
 }
@@ -111,7 +112,7 @@ pub fn text(body: &Value, deployment: Option<&str>, config: &Config) -> Result<R
         Some(Value::Array(_)) => return Err(bad(config, "prompt", "the simulator answers one prompt a request")),
         _ => return Err(missing(config, "prompt")),
     };
-    let question = Question { model, system: String::new(), turns: vec![(Role::User, prompt)] };
+    let question = Question { model, system: String::new(), turns: vec![(Role::User, prompt)], continues: false };
     // OpenAI's default, which cuts the answers of callers that forget it
     let max_tokens = whole(body, "max_tokens").or(Some(16));
     finish(body, question, max_tokens, config)

@@ -175,8 +175,8 @@ impl Entry {
         self.settled = true;
         self.update(|call| {
             call.outcome = outcome;
-            let (operation, model) = (call.operation.as_str(), call.model.as_str());
-            tracing::info!(call.id, operation, model, call.status, error = call.error, ?outcome, "call");
+            let (operation, model, status) = (call.operation.as_str(), call.model.as_str(), call.status);
+            tracing::info!(id = call.id, operation, model, status, error = call.error, ?outcome, "call");
         });
     }
 

@@ -3,7 +3,8 @@
 use std::{convert::Infallible, fmt, str::FromStr};
 
 /// A secret string; `Debug` prints `[redacted]` and there is no `Display` and no `Serialize`.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
