@@ -1,4 +1,5 @@
 //! Journal, faults and the control plane over HTTP; the program itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 
 mod gitlab_support;
 
@@ -147,4 +148,22 @@ async fn the_program_takes_its_token_from_a_file_and_logs_json() {
     assert_eq!(answer.json::<Value>().await.unwrap()["version"], "18.9.0-ee");
     drop(program);
     std::fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
+async fn the_listener_speaks_https_when_it_has_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = duo_sim::gitlab::Config { tls_cert: Some(cert), tls_key: Some(key), ..config(NEW) };
+    let gitlab = duo_sim::gitlab::start(tls).await.unwrap();
+    assert!(gitlab.url().starts_with("https://"));
+    let trusted = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let url = format!("https://localhost:{}/_sim/healthz", gitlab.addr().port());
+    let client = reqwest::Client::builder().tls_certs_only([trusted]).build().unwrap();
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
+    let stranger = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
+    assert!(stranger.get(&url).send().await.is_err());
 }

@@ -1,4 +1,5 @@
 //! Feature settings: what is listed, what assigning does, and the traps around it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 
 mod gitlab_support;
 
@@ -169,4 +170,19 @@ async fn the_allow_list_is_for_online_licences_from_19_1() {
     assert_eq!(reply.data("/aiFeatureSettingModelAllowlistUpdate/allowList/enabled"), &json!(true));
     gitlab.edit(|state| state.instance.version = Version::new(19, 0, 0));
     assert!(admin(&gitlab, query, json!({})).await.error().contains("doesn't exist on type 'Mutation'"));
+}
+
+#[tokio::test]
+async fn trap_a_firewalled_online_instance_lists_features_slowly_once() {
+    let gitlab = gitlab(NEW).await;
+    gitlab.edit(|state| {
+        state.license.as_mut().unwrap().kind = "online_cloud".to_owned();
+        state.instance.cloud_reachable = false;
+    });
+    let started = std::time::Instant::now();
+    listed(&gitlab).await;
+    assert!(started.elapsed() >= std::time::Duration::from_secs(5));
+    let again = std::time::Instant::now();
+    listed(&gitlab).await;
+    assert!(again.elapsed() < started.elapsed(), "cached");
 }

@@ -1,4 +1,5 @@
 //! Users who ask: which model GitLab picks, what it sends, and what the user sees of every failure.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 
 mod gitlab_support;
 

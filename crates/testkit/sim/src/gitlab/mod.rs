@@ -19,6 +19,7 @@ pub mod rights;
 pub mod server;
 pub mod sim;
 pub mod state;
+pub mod tls;
 pub mod urls;
 pub mod version;
 
@@ -85,6 +86,12 @@ pub struct Config {
     /// PEM file of the authorities that GitLab trusts when it calls the gateway by https.
     #[arg(long)]
     pub ca_file: Option<PathBuf>,
+    /// PEM chain; with a key the listener speaks https only.
+    #[arg(long, requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM private key of the chain.
+    #[arg(long, requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// File to which every accepted GraphQL request is appended as a line of JSON.
     #[arg(long, env = "DUO_SIM_RECORD")]
     pub record: Option<PathBuf>,
@@ -117,6 +124,8 @@ impl Default for Config {
             flows_ready: false,
             state_file: None,
             ca_file: None,
+            tls_cert: None,
+            tls_key: None,
             record: std::env::var_os("DUO_SIM_RECORD").map(PathBuf::from),
             introspection_filler_types: 1500,
             hosts: HostMap::new(),
@@ -179,9 +188,14 @@ pub struct Handle {
 /// The address cannot be bound, or a file of the configuration cannot be used.
 pub async fn start(config: Config) -> io::Result<Handle> {
     let sim = Arc::new(sim::Sim::new(&config)?);
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
+        _ => None,
+    };
     let (listener, addr) = server::bind(config.addr).await?;
-    sim.set_external_url(&config.external_url.clone().unwrap_or_else(|| format!("http://{addr}")));
-    let task = tokio::spawn(server::run(Arc::clone(&sim), listener));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    sim.set_external_url(&config.external_url.clone().unwrap_or_else(|| format!("{scheme}://{addr}")));
+    let task = tokio::spawn(server::run(Arc::clone(&sim), listener, tls));
     Ok(Handle { sim, addr, task })
 }
 

@@ -39,7 +39,7 @@ pub async fn status(sim: &Arc<Sim>, caller: &Caller) -> Value {
         if newer {
             results.extend(sim.read(flows));
             if !sim.read(State::is_offline) {
-                results.push(sim.read(|state| cloud_agent_platform(state)));
+                results.push(sim.read(cloud_agent_platform));
             }
         }
         if let Some(agent_url) = &agent_url {

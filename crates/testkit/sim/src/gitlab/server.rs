@@ -14,8 +14,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::faults::{Action, Target};
 use super::journal::{Entry, masked};
@@ -32,20 +34,22 @@ pub type Answer = Response<Full<Bytes>>;
 #[error("the connection is cut on purpose")]
 pub struct Cut;
 
-/// Serves until dropped.
-pub async fn run(sim: Arc<Sim>, listener: TcpListener) {
+/// Serves until dropped, by https when there is an acceptor.
+pub async fn run(sim: Arc<Sim>, listener: TcpListener, tls: Option<TlsAcceptor>) {
     // dropped with this future: every connection ends then
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let sim = Arc::clone(&sim);
+                    let (sim, tls) = (Arc::clone(&sim), tls.clone());
                     connections.spawn(async move {
-                        let service = service_fn(move |request| serve(Arc::clone(&sim), peer, request));
-                        let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                        if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-                            tracing::debug!(%error, "a connection ended");
+                        match tls {
+                            None => connection(sim, peer, stream).await,
+                            Some(tls) => match tls.accept(stream).await {
+                                Ok(stream) => connection(sim, peer, stream).await,
+                                Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+                            },
                         }
                     });
                 }
@@ -56,6 +60,14 @@ pub async fn run(sim: Arc<Sim>, listener: TcpListener) {
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
+    }
+}
+
+async fn connection(sim: Arc<Sim>, peer: SocketAddr, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let service = service_fn(move |request| serve(Arc::clone(&sim), peer, request));
+    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection ended");
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -17,6 +18,8 @@ use super::version::Version;
 use super::{Config, asks};
 use crate::hosts::HostMap;
 
+const DEFINITIONS_CACHED: Duration = Duration::from_secs(30 * 60);
+
 /// The running GitLab, without its listener.
 pub struct Sim {
     state: Mutex<State>,
@@ -24,6 +27,7 @@ pub struct Sim {
     external_url: OnceLock<String>,
     record: Option<Mutex<File>>,
     filler_types: usize,
+    definitions_fetched: Mutex<Option<Instant>>,
     /// Requests in and out.
     pub journal: Journal,
     /// Faults in force.
@@ -57,6 +61,7 @@ impl Sim {
             external_url: OnceLock::new(),
             record,
             filler_types: config.introspection_filler_types,
+            definitions_fetched: Mutex::default(),
             journal: Journal::default(),
             faults: Faults::default(),
             hosts: config.hosts.clone(),
@@ -103,6 +108,16 @@ impl Sim {
     pub fn set_external_url(&self, url: &str) {
         // a second call would mean a second listener, which does not exist
         let _ = self.external_url.set(url.trim_end_matches('/').to_owned());
+    }
+
+    /// Whether the model definitions have to be fetched again; the fetch counts as done then.
+    pub fn definitions_due(&self) -> bool {
+        let mut fetched = self.definitions_fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = fetched.is_none_or(|at| at.elapsed() > DEFINITIONS_CACHED);
+        if due {
+            *fetched = Some(Instant::now());
+        }
+        due
     }
 
     /// Appends an accepted request to the record file, one JSON object a line.

@@ -318,7 +318,7 @@ impl State {
                 updated_at: now,
             },
             allow_lists: BTreeMap::new(),
-            resources: BTreeMap::new(),
+            resources: resources(),
             next_model_id: 1,
             revision: 0,
         }
@@ -352,6 +352,20 @@ impl State {
         }
         found
     }
+}
+
+/// What the chat's tools find on a fresh instance, whatever is asked for.
+fn resources() -> BTreeMap<String, BTreeMap<String, String>> {
+    let found = [
+        ("issue_reader", "Issue 1: The nightly build is slow. It takes 40 minutes since the cache was moved."),
+        ("epic_reader", "Epic 1: Faster builds. Open issues: 1."),
+        ("merge_request_reader", "Merge request 1: Cache dependencies between builds. Changed files: .gitlab-ci.yml."),
+        ("commit_reader", "Commit 0123456789a: Cache dependencies. Changed files: .gitlab-ci.yml."),
+        ("build_reader", "Job 1 failed: cargo: command not found."),
+        ("work_item_reader", "Work item 1: The nightly build is slow."),
+        ("gitlab_documentation", "A merge request proposes changes and is reviewed before it is merged."),
+    ];
+    found.map(|(tool, text)| (tool.to_owned(), BTreeMap::from([("*".to_owned(), text.to_owned())]))).into()
 }
 
 fn day(now: Timestamp, days: i64) -> String {

@@ -34,6 +34,8 @@ pub struct Pace {
     pub breaker_volume: usize,
     /// Window of the breaker; it also stays open that long.
     pub breaker_window: Duration,
+    /// How long GitLab waits for its own cloud when a firewall swallows the call.
+    pub cloud_timeout: Duration,
     /// Instead of the configured timeout (60 s and more), so that a test need not wait.
     pub timeout: Option<Duration>,
 }
@@ -45,6 +47,7 @@ impl Default for Pace {
             retries: 3,
             breaker_volume: 8,
             breaker_window: Duration::from_secs(60),
+            cloud_timeout: Duration::from_secs(5),
             timeout: None,
         }
     }
@@ -151,10 +154,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn refused(code: Option<&str>, error: impl Into<String>) -> Self {
-        Self { error_code: code.map(str::to_owned), error: Some(error.into()), ..Self::default() }
-    }
-
     fn fail(&mut self, code: Option<&str>, error: impl Into<String>) {
         self.ok = false;
         self.error_code = code.map(str::to_owned);
@@ -171,14 +170,14 @@ impl Outcome {
 pub async fn ask(sim: &Arc<Sim>, what: What, ask: &Ask) -> Outcome {
     let picked = sim.read(|state| {
         let Some(user) = state.user(&ask.user) else {
-            return Err(Outcome::refused(None, format!("there is no user {}", ask.user)));
+            return Err((None, format!("there is no user {}", ask.user)));
         };
         if !rights::may_use_code_suggestions(state, user) {
-            return Err(Outcome::refused(Some("M3004"), "the user has no access to GitLab Duo: no licence or no seat"));
+            return Err((Some("M3004"), "the user has no access to GitLab Duo: no licence or no seat".to_owned()));
         }
-        let model = selection::model_for(state, what.feature()).map_err(|reason| Outcome::refused(None, reason))?;
+        let model = selection::model_for(state, what.feature()).map_err(|reason| (None, reason))?;
         let Some(url) = state.settings.ai_gateway_url.clone() else {
-            return Err(Outcome::refused(Some("A1001"), "the local AI gateway URL is not set"));
+            return Err((Some("A1001"), "the local AI gateway URL is not set".to_owned()));
         };
         let seconds =
             if state.instance.version.at_least(18, 7) { state.settings.ai_gateway_timeout_seconds } else { 60 };
@@ -187,7 +186,10 @@ pub async fn ask(sim: &Arc<Sim>, what: What, ask: &Ask) -> Outcome {
     });
     let picked = match picked {
         Ok(picked) => picked,
-        Err(refused) => return refused,
+        Err((code, error)) => {
+            let code = code.map(str::to_owned);
+            return Outcome { error_code: code, error: Some(error), ..Outcome::default() };
+        }
     };
     let mut outcome = Outcome { model: Some(picked.model.name.clone()), ..Outcome::default() };
     match what {

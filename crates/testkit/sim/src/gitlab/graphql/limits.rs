@@ -18,7 +18,7 @@ pub fn exceeded(document: &ExecutableDocument, operation: &Operation, caller: &C
         (Some(_), false) => 250,
         (Some(_), true) => 300,
     };
-    let (depth, cost) = measure(document, &operation.selection_set, 0);
+    let (depth, cost) = measure(document, &operation.selection_set);
     if depth > MAX_DEPTH {
         return Some(format!("Query has depth of {depth}, which exceeds max depth of {MAX_DEPTH}"));
     }
@@ -26,14 +26,14 @@ pub fn exceeded(document: &ExecutableDocument, operation: &Operation, caller: &C
     (cost > limit).then(|| format!("Query has complexity of {cost}, which exceeds max complexity of {limit}"))
 }
 
-fn measure(document: &ExecutableDocument, set: &SelectionSet, level: usize) -> (usize, f64) {
+fn measure(document: &ExecutableDocument, set: &SelectionSet) -> (usize, f64) {
     let mut depth = 0;
     let mut cost = 0.0;
     // cyclic fragments are refused by validation before this is asked
     for selection in &set.selections {
         let (inner_depth, inner_cost) = match selection {
             Selection::Field(field) => {
-                let (below, children) = measure(document, &field.selection_set, level + 1);
+                let (below, children) = measure(document, &field.selection_set);
                 let connection = field.definition.ty.inner_named_type().ends_with("Connection");
                 let page = field
                     .argument_by_name("first")
@@ -44,11 +44,11 @@ fn measure(document: &ExecutableDocument, set: &SelectionSet, level: usize) -> (
                 let factor = if connection { 1.0 + page * 0.01 } else { 1.0 };
                 (below + 1, 1.0 + children * factor)
             }
-            Selection::InlineFragment(fragment) => measure(document, &fragment.selection_set, level),
+            Selection::InlineFragment(fragment) => measure(document, &fragment.selection_set),
             Selection::FragmentSpread(spread) => document
                 .fragments
                 .get(&spread.fragment_name)
-                .map_or((0, 0.0), |fragment| measure(document, &fragment.selection_set, level)),
+                .map_or((0, 0.0), |fragment| measure(document, &fragment.selection_set)),
         };
         depth = depth.max(inner_depth);
         cost += inner_cost;

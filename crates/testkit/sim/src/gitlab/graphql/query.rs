@@ -20,7 +20,10 @@ pub async fn resolve(ctx: &Arc<Ctx>, name: &str, args: &Map<String, Value>) -> R
     let caller = &ctx.caller;
     match name {
         "aiSelfHostedModels" => models(ctx, args),
-        "aiFeatureSettings" => features::list(ctx, args),
+        "aiFeatureSettings" => {
+            fetch_definitions(ctx).await;
+            features::list(ctx, args)
+        }
         "duoSettings" => Ok(if caller.user.is_some() { settings(ctx) } else { Value::Null }),
         "metadata" => Ok(ctx
             .sim
@@ -34,6 +37,18 @@ pub async fn resolve(ctx: &Arc<Ctx>, name: &str, args: &Map<String, Value>) -> R
             Ok(probes::status(&ctx.sim, caller).await)
         }
         _ => Ok(Value::Null),
+    }
+}
+
+/// On an online licence GitLab asks its cloud for model definitions (5 s timeout, cached 30 min): a firewalled
+/// instance answers slowly.
+async fn fetch_definitions(ctx: &Ctx) {
+    let firewalled = ctx.sim.read(|state| {
+        let online = state.license.as_ref().is_some_and(|license| license.kind == "online_cloud");
+        online && !state.instance.cloud_reachable
+    });
+    if firewalled && ctx.sim.definitions_due() {
+        tokio::time::sleep(ctx.sim.pace.cloud_timeout).await;
     }
 }
 
