@@ -1,0 +1,17 @@
+//! The gateway as GitLab sees it: the real server in this process, on loopback, with an issuer and model servers that
+//! these tests control.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail")]
+
+mod auth;
+mod bad_input;
+mod chat;
+mod code;
+mod draining;
+mod failures;
+mod head;
+mod models;
+mod prompts;
+mod reload;
+mod secrets;
+mod support;
+mod tokens;
