@@ -1,16 +1,13 @@
-//! The product's programs as static executables in `target/release`.
-//!
-//! The images have an empty root without a dynamic loader, so the C library is linked in. A flag for all crates
-//! (`RUSTFLAGS`, `.cargo/config.toml`) would need `--target`, because procedural macros cannot be built with it, and so
-//! a second build of everything; only the final link needs to know, which is what `cargo rustc` gives the flag to.
+//! The product's programs as static executables in `target/release`; `static-rustc.sh` says how they become static.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::console::{Console, Failure};
 
-/// Package and program have the same name.
-const PRODUCTS: [&str; 3] = ["duo-operator", "duo-gateway", "duo-sim"];
+/// Packages with a program of the same name. In one build, so that each dependency is compiled once with the features
+/// that all of them need; this program is one of them for the same reason.
+const PROGRAMS: [&str; 4] = ["duo-operator", "duo-gateway", "duo-sim", "xtask"];
 
 /// `target/release`, or below `CARGO_TARGET_DIR`.
 pub(crate) fn folder() -> PathBuf {
@@ -22,31 +19,15 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from)
 }
 
-/// Builds all three; cargo shows its own progress.
+/// Builds them; cargo shows its own progress.
 pub(crate) fn build(console: &Console) -> Result<(), Failure> {
     console.step("building duo-operator, duo-gateway and duo-sim (release; several minutes the first time)");
-    // libraries of all three at once, then one static link each
-    let mut all = cargo("build");
-    all.args(["--release", "--lib"]);
-    PRODUCTS.iter().for_each(|product| {
-        all.args(["--package", product]);
-    });
-    run(all)?;
-    for product in PRODUCTS {
-        let mut one = cargo("rustc");
-        one.args(["--release", "--package", product, "--bin", product, "--", "-Ctarget-feature=+crt-static"]);
-        run(one)?;
-    }
-    Ok(())
-}
-
-fn cargo(command: &str) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.arg(command).current_dir(crate::root());
-    cargo
-}
-
-fn run(mut cargo: Command) -> Result<(), Failure> {
+    cargo.args(["build", "--release"]).current_dir(crate::root());
+    cargo.env("RUSTC_WORKSPACE_WRAPPER", crate::root().join("crates/xtask/static-rustc.sh"));
+    PROGRAMS.iter().for_each(|program| {
+        cargo.args(["--package", program]);
+    });
     let status = cargo.status().map_err(Failure::when("cargo"))?;
     if status.success() {
         return Ok(());
