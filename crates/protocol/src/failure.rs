@@ -109,8 +109,8 @@ pub fn phrase(code: u16) -> &'static str {
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
-        300..=399 => "Redirect",
-        400..=499 => "Client Error",
+        _ if code < 400 => "Redirect",
+        _ if code < 500 => "Client Error",
         _ => "Server Error",
     }
 }
@@ -140,17 +140,19 @@ pub fn scrub(reason: &str, asked: &[ChatMessage]) -> String {
     out
 }
 
+/// How keys begin: OpenAI and its like, AWS, Bedrock's bearer keys, JSON web tokens, GitLab, Slack.
+const KEY_STARTS: [&str; 9] = ["sk-", "sk_", "AKIA", "ASIA", "ABSK", "bedrock-api-key-", "eyJ", "glpat-", "xox"];
+
 fn scrub_word(word: &str) -> &str {
     let bare = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
-    let secret_start = ["sk-", "sk_", "AKIA", "ASIA", "ABSK", "bedrock-api-key-", "eyJ", "glpat-", "xox"];
-    let has_digit = bare.bytes().any(|b| b.is_ascii_digit());
+    let key_like = |part: &str| KEY_STARTS.iter().any(|start| part.len() > start.len() && part.starts_with(start));
     let random = bare.len() >= 20
-        && has_digit
         && !bare.contains('.')
         && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+/=*".contains(&b))
+        && bare.bytes().any(|b| b.is_ascii_digit())
         && bare.bytes().any(|b| b.is_ascii_uppercase())
         && bare.bytes().any(|b| b.is_ascii_lowercase());
-    if secret_start.iter().any(|s| bare.contains(s)) || random {
+    if random || bare.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').any(key_like) {
         "[redacted]"
     } else if bare.contains("://") {
         "[address]"

@@ -1,7 +1,9 @@
 //! Which programming language a file is in: by its extension, else by the editor's word for it.
 
 /// Our name (lower case), the editor's words for it, the extensions.
-const LANGUAGES: &[(&str, &[&str], &[&str])] = &[
+type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+const LANGUAGES: &[Row] = &[
     ("c", &["c"], &["c", "h"]),
     ("c++", &["cpp", "c++", "cuda-cpp"], &["cpp", "cc", "cxx", "hpp", "hh", "hxx", "c++", "cu"]),
     ("c#", &["csharp", "c#"], &["cs", "csx"]),
@@ -55,10 +57,7 @@ pub fn extension(file_name: &str) -> Option<String> {
 /// Our name of the language: the extension decides before `identifier` does.
 pub fn detect(file_name: &str, identifier: Option<&str>) -> Option<&'static str> {
     let base = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name).to_ascii_lowercase();
-    let by = |wanted: &str,
-              column: fn(
-        &(&'static str, &'static [&'static str], &'static [&'static str]),
-    ) -> &'static [&'static str]| {
+    let by = |wanted: &str, column: fn(&Row) -> &'static [&'static str]| {
         LANGUAGES.iter().find(|row| column(row).contains(&wanted)).map(|row| row.0)
     };
     let by_name = match base.as_str() {

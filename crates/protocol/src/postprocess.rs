@@ -5,10 +5,13 @@ mod completion;
 mod fences;
 mod generation;
 mod markers;
+mod prose;
+mod steps;
 mod unescape;
 
 pub use completion::{CompletionStream, completion, without_suffix_repeat};
 pub use fences::{FenceFilter, without_fences};
 pub use generation::{GenerationStream, generation, with_leading_newline};
 pub use markers::MarkerFilter;
+pub use prose::{ProseStream, prose};
 pub use unescape::Unescape;

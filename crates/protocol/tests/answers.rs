@@ -1,5 +1,7 @@
 //! Answers in the forms of the contract, and what GitLab is told of a failed model.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail")]
+
 use std::time::Duration;
 
 use duo_protocol::contract::{
@@ -115,6 +117,7 @@ fn reasons_are_scrubbed() {
     let asked = [ChatMessage::user("class  Payment\n  def charge(card, amount)\n  end")];
     let table = [
         ("Incorrect key sk-abc123.", "Incorrect key [redacted]"),
+        ("key=sk-abc123 a task-based risk", "[redacted] a task-based risk"),
         ("token eyJhbGciOiJIUzI1NiJ9 bad", "token [redacted] bad"),
         ("key Zm9vYmFyYmF6MTIzNDU2Nzg5 bad", "key [redacted] bad"),
         ("see https://user:pw@internal/x now", "see [address] now"),

@@ -1,5 +1,7 @@
 //! Bodies as GitLab sends them, and at, over and beside their limits.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail")]
+
 use duo_protocol::contract::{AgentBody, AgentEvent, CompletionBody, Component, ComponentBody, Loc, PromptBody};
 use duo_protocol::family::Family;
 use duo_protocol::identifier::Provider;

@@ -3,6 +3,8 @@
 //! `UPDATE_GOLDEN=1 cargo test -p duo-protocol --test golden` writes them anew; the review reads the difference.
 //! Families that are sent the same stand in one section.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -25,13 +25,13 @@ pub struct ChatTurn<'a> {
 
 /// The request of a turn: instructions and tools, the conversation with what the user looks at, then each tool call so
 /// far as a pair of turns (the model's words, the observation as the user's), and where the model continues a
-/// prefill, the beginning of its thought. Too long a conversation loses its oldest messages, then the longest texts
-/// their ends.
+/// prefill, the beginning of its thought. Too long a conversation loses its oldest messages, then attachments and
+/// observations their ends.
 pub fn chat_agent_request(body: &AgentBody, turn: &ChatTurn<'_>) -> ModelRequest {
     let params = chat(turn.family);
     let system = system(body, turn);
     let steps = body.steps();
-    let mut conversation: Vec<ChatMessage> = body.messages.iter().filter_map(message).collect();
+    let mut conversation: Vec<Draft> = body.messages.iter().filter_map(draft).collect();
     let mut current: Vec<ChatMessage> = steps.iter().flat_map(step).collect();
 
     let tokens = room(turn.family, params.max_tokens)
@@ -39,7 +39,7 @@ pub fn chat_agent_request(body: &AgentBody, turn: &ChatTurn<'_>) -> ModelRequest
     fit(&mut conversation, &mut current, tokens);
 
     let mut messages = system;
-    messages.append(&mut conversation);
+    messages.extend(conversation.into_iter().map(Draft::message));
     messages.append(&mut current);
     let begin = turn.capability.prefill && messages.last().is_some_and(|m| m.role == Role::User);
     if begin {
@@ -67,30 +67,46 @@ fn system(body: &AgentBody, turn: &ChatTurn<'_>) -> Vec<ChatMessage> {
     internal("chat/react").map(|prompt| prompt.template.render(&values)).unwrap_or_default()
 }
 
-/// A message with what the user attached; `None` when nothing is left to say.
-fn message(from: &AgentMessage) -> Option<ChatMessage> {
-    let mut text = String::new();
+/// A message before it is known how much of it fits.
+struct Draft {
+    role: Role,
+    /// What the user looks at or attached; the first to be cut.
+    attached: String,
+    said: String,
+}
+
+impl Draft {
+    fn message(self) -> ChatMessage {
+        let text = format!("{}\n\n{}", self.attached.trim(), self.said.trim());
+        ChatMessage::new(self.role, text.trim())
+    }
+
+    fn tokens(&self) -> usize {
+        estimate(&self.attached) + estimate(&self.said)
+    }
+}
+
+/// `None` when the message says nothing and nothing is attached.
+fn draft(from: &AgentMessage) -> Option<Draft> {
+    let mut attached = String::new();
     if let Some(page) = &from.context {
         let title = page.title.as_deref().map(|t| format!(" titled \"{t}\"")).unwrap_or_default();
-        text.push_str(&format!("The user is looking at this {}{title}.\n", page.kind.words()));
+        attached.push_str(&format!("The user is looking at this {}{title}.\n", page.kind.words()));
         if let Some(content) = &page.content {
-            text.push_str(&format!("<resource>\n{content}\n</resource>\n"));
+            attached.push_str(&format!("<resource>\n{content}\n</resource>\n"));
         }
     }
     if let Some(file) = &from.current_file {
         let what = if file.selected_code { "selected_code" } else { "open_file" };
-        text.push_str(&format!("<{what} path=\"{}\">\n{}\n</{what}>\n", file.file_path, file.data));
+        attached.push_str(&format!("<{what} path=\"{}\">\n{}\n</{what}>\n", file.file_path, file.data));
     }
     for context in &from.additional_context {
         let id = context.id.as_deref().map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
         let content = context.content.as_deref().unwrap_or_default();
-        text.push_str(&format!("<{0}{id}>\n{content}\n</{0}>\n", context.category));
+        attached.push_str(&format!("<{0}{id}>\n{content}\n</{0}>\n", context.category));
     }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    text.push_str(from.content.as_deref().unwrap_or_default());
-    (!text.trim().is_empty()).then(|| ChatMessage::new(from.role, text.trim()))
+    let said = from.content.clone().unwrap_or_default();
+    (!attached.is_empty() || !said.trim().is_empty()).then_some(Draft { role: from.role, attached, said })
 }
 
 fn step(step: &AgentStep) -> [ChatMessage; 2] {
@@ -105,23 +121,27 @@ fn step(step: &AgentStep) -> [ChatMessage; 2] {
     ]
 }
 
-/// Makes room: first the oldest messages go (not the last user's), then the longest texts are cut.
-fn fit(conversation: &mut Vec<ChatMessage>, current: &mut [ChatMessage], tokens: usize) {
-    let sum = |messages: &[ChatMessage]| messages.iter().map(|m| estimate(&m.content)).sum::<usize>();
-    let fixed = sum(current);
+/// Makes room: first the oldest messages go (not the last user's), then attachments and observations lose their ends,
+/// then, if the words alone are too many, they lose their beginnings.
+fn fit(conversation: &mut Vec<Draft>, current: &mut [ChatMessage], tokens: usize) {
+    let steps: usize = current.iter().map(|m| estimate(&m.content)).sum();
     let keep_from = conversation.iter().rposition(|m| m.role == Role::User).unwrap_or(0);
+    let mut total = steps + conversation.iter().map(Draft::tokens).sum::<usize>();
     let mut drop = 0;
-    let mut total = fixed + sum(conversation);
     while total > tokens && drop < keep_from {
-        total -= estimate(&conversation[drop].content);
+        total -= conversation[drop].tokens();
         drop += 1;
     }
     conversation.drain(..drop);
-    if total > tokens {
-        let mut texts: Vec<&mut String> =
-            conversation.iter_mut().chain(current.iter_mut()).map(|m| &mut m.content).collect();
-        // the question stands behind what is attached to it
-        let keep = if fixed == 0 { Keep::End } else { Keep::Start };
-        shrink(&mut texts, tokens, keep);
+    if total <= tokens {
+        return;
     }
+    let said: usize = conversation.iter().map(|m| estimate(&m.said)).sum();
+    let mut around: Vec<&mut String> = conversation.iter_mut().map(|m| &mut m.attached).collect();
+    around.extend(current.iter_mut().map(|m| &mut m.content));
+    // half at least for what surrounds the words: a turn without its observation would repeat the tool for ever
+    shrink(&mut around, tokens.saturating_sub(said).max(tokens / 2), Keep::Start);
+    let around: usize = around.iter().map(|text| estimate(text)).sum();
+    let mut words: Vec<&mut String> = conversation.iter_mut().map(|m| &mut m.said).collect();
+    shrink(&mut words, tokens.saturating_sub(around), Keep::End);
 }

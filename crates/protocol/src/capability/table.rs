@@ -35,26 +35,30 @@ pub fn of(identifier: &Identifier, family: Family) -> Capability {
     }
 }
 
+/// The longest answers of models on Bedrock that give fewer than the features want.
+const MOST_TOKENS: [(&str, u32); 6] = [
+    ("mistral.mixtral-8x7b", 4096),
+    ("meta.llama", 2048),
+    ("amazon.nova", 5000),
+    ("amazon.titan-text", 3072),
+    ("cohere.command", 4000),
+    ("ai21.jamba", 4096),
+];
+
 fn bedrock(model: &str) -> Capability {
     // a region prefix (`us.`, `eu.`, …) or an ARN may stand before the vendor: search, do not compare
     if model.contains("anthropic.") || model.contains("claude") {
         return claude(model, BEDROCK);
     }
-    // "This model doesn't support system messages."
-    if model.contains("mistral.mixtral-8x7b-instruct") || model.contains("mistral.mistral-7b-instruct") {
-        return Capability { system: false, most_tokens: Some(4096), ..BEDROCK };
+    let any = |names: &[&str]| names.iter().any(|name| model.contains(name));
+    Capability {
+        // "This model doesn't support system messages."
+        system: !any(&["mixtral-8x7b-instruct", "mistral-7b-instruct", "amazon.titan-text", "cohere.command-text"]),
+        // Llama's and Titan's inference parameters on Bedrock have no stop sequences
+        stop: !any(&["meta.llama", "amazon.titan-text", "openai.gpt-oss"]),
+        most_tokens: MOST_TOKENS.iter().find(|(name, _)| model.contains(name)).map(|(_, most)| *most),
+        ..BEDROCK
     }
-    if model.contains("amazon.titan-text") || model.contains("cohere.command-text") {
-        return Capability { system: false, stop: !model.contains("titan"), ..BEDROCK };
-    }
-    // Llama's inference parameters on Bedrock have no stop sequences, and answers end at 2,048 tokens
-    if model.contains("meta.llama") {
-        return Capability { stop: false, most_tokens: Some(2048), ..BEDROCK };
-    }
-    if model.contains("openai.gpt-oss") {
-        return Capability { stop: false, ..BEDROCK };
-    }
-    BEDROCK
 }
 
 /// Claude, wherever it is served under Anthropic's rules.
@@ -66,14 +70,12 @@ fn claude(model: &str, base: Capability) -> Capability {
     let refuses_prefill = ["opus-", "sonnet-", "haiku-", "fable-"].iter().any(|name| new(name, (4, 6)));
     // from Opus 4.1 and the 4.5 models on, temperature or top_p, not both
     let one_sampling = new("opus-", (4, 1)) || new("sonnet-", (4, 5)) || new("haiku-", (4, 5)) || new("fable-", (4, 0));
+    let old = model.contains("claude-3-") && !model.contains("claude-3-5") && !model.contains("claude-3-7");
     Capability {
         prefill: !refuses_prefill,
         temperature: !refuses_temperature,
         both_samplings: !one_sampling,
-        most_tokens: model
-            .contains("claude-3-")
-            .then_some(4096)
-            .filter(|_| !model.contains("claude-3-5") && !model.contains("claude-3-7")),
+        most_tokens: (old || model.contains("claude-v2") || model.contains("claude-instant")).then_some(4096),
         ..base
     }
 }
@@ -102,10 +104,12 @@ fn openai(model: &str, family: Family) -> Capability {
     Capability { strict_turns, ..OPENAI }
 }
 
-/// GPT-5 and the o-series: own name of the token limit, no temperature but the default, no stop sequences.
+/// GPT-5 and the o-series: own name of the token limit, no temperature but the default, no stop sequences. Deployments
+/// on Azure bear any name; usually it holds the model's.
 fn is_reasoning(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
-    ["gpt-5", "gpt5", "o1", "o3", "o4"].iter().any(|start| name.starts_with(start)) && !name.starts_with("gpt-5-chat")
+    let gpt_5 = (name.contains("gpt-5") || name.contains("gpt5")) && !name.contains("gpt-5-chat");
+    gpt_5 || name.split(['-', '_', '.']).any(|part| matches!(part, "o1" | "o3" | "o4"))
 }
 
 fn custom(model: &str, family: Family) -> Capability {
@@ -171,8 +175,30 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_not_asked_for_beyond_what_the_model_gives() {
+        let table = [
+            ("bedrock/anthropic.claude-3-sonnet-20240229-v1:0", Some(4096)),
+            ("bedrock/anthropic.claude-3-5-sonnet-20240620-v1:0", None),
+            ("bedrock/mistral.mixtral-8x7b-instruct-v0:1", Some(4096)),
+            ("bedrock/eu.amazon.nova-pro-v1:0", Some(5000)),
+            ("bedrock/us.meta.llama3-3-70b-instruct-v1:0", Some(2048)),
+            ("bedrock/mistral.mistral-large-2407-v1:0", None),
+        ];
+        for (id, most) in table {
+            assert_eq!(cap(id, Family::General).most_tokens, most, "{id}");
+        }
+    }
+
+    #[test]
     fn trap_gpt_5_wants_max_completion_tokens() {
-        for id in ["azure/gpt-5", "openai/gpt-5-mini", "azure/o3-mini", "custom_openai/gpt-5"] {
+        for id in [
+            "azure/gpt-5",
+            "azure/prod-gpt-5-mini",
+            "azure/my-o3",
+            "openai/gpt-5-mini",
+            "azure/o3-mini",
+            "custom_openai/gpt-5",
+        ] {
             assert_eq!(cap(id, Family::Gpt).token_limit, TokenLimit::MaxCompletionTokens, "{id}");
         }
         for id in ["azure/gpt-4o", "azure/gpt-35-turbo", "custom_openai/gpt-4", "custom_openai/my-model"] {

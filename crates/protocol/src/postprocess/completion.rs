@@ -1,8 +1,7 @@
 //! Completions: the few lines at the cursor.
 
-use super::fences::FenceFilter;
 use super::markers::MarkerFilter;
-use super::unescape::Unescape;
+use super::steps::Steps;
 use crate::families::format_tokens;
 use crate::family::Family;
 
@@ -19,34 +18,27 @@ pub fn completion(text: &str, family: Family, lang: &str, suffix: &str) -> Strin
 
 /// The steps that a stream allows: those of [`completion`] but for the last two.
 #[derive(Debug)]
-pub struct CompletionStream {
-    markers: MarkerFilter,
-    unescape: Unescape,
-    fences: FenceFilter,
-}
+pub struct CompletionStream(Steps);
 
 impl CompletionStream {
     /// A filter at the start of a stream.
     pub fn new(family: Family, lang: &str) -> Self {
-        CompletionStream {
-            markers: MarkerFilter::new(format_tokens(family), &[]),
-            unescape: Unescape::new(family == Family::Mixtral),
-            fences: FenceFilter::new(lang != "markdown"),
-        }
+        CompletionStream(Steps::new(family, lang, MarkerFilter::new(format_tokens(family), &[])))
     }
 
     /// Takes a piece and returns what may be passed on.
     pub fn push(&mut self, piece: &str) -> String {
-        let piece = self.markers.push(piece);
-        let piece = self.unescape.push(&piece);
-        self.fences.push(&piece)
+        self.0.push(piece)
     }
 
     /// The stream has ended.
     pub fn finish(&mut self) -> String {
-        let rest = self.markers.finish();
-        let rest = self.unescape.push(&rest) + &self.unescape.finish();
-        self.fences.push(&rest) + &self.fences.finish()
+        self.0.finish()
+    }
+
+    /// Whether nothing more will be passed on, so that the model can be stopped.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 }
 

@@ -1,8 +1,7 @@
 //! Generations: whole functions and files.
 
-use super::fences::FenceFilter;
 use super::markers::MarkerFilter;
-use super::unescape::Unescape;
+use super::steps::Steps;
 use crate::families::format_tokens;
 use crate::family::Family;
 
@@ -22,36 +21,29 @@ pub fn with_leading_newline(text: String, above: &str) -> String {
 
 /// The steps that a stream allows: tags, fences and `\_`.
 #[derive(Debug)]
-pub struct GenerationStream {
-    markers: MarkerFilter,
-    unescape: Unescape,
-    fences: FenceFilter,
-}
+pub struct GenerationStream(Steps);
 
 impl GenerationStream {
     /// A filter at the start of a stream.
     pub fn new(family: Family, lang: &str) -> Self {
         let mut cut = format_tokens(family).to_vec();
         cut.push("</new_code>");
-        GenerationStream {
-            markers: MarkerFilter::new(&cut, &["<new_code>"]),
-            unescape: Unescape::new(family == Family::Mixtral),
-            fences: FenceFilter::new(lang != "markdown"),
-        }
+        GenerationStream(Steps::new(family, lang, MarkerFilter::new(&cut, &["<new_code>"])))
     }
 
     /// Takes a piece and returns what may be passed on.
     pub fn push(&mut self, piece: &str) -> String {
-        let piece = self.markers.push(piece);
-        let piece = self.unescape.push(&piece);
-        self.fences.push(&piece)
+        self.0.push(piece)
     }
 
     /// The stream has ended.
     pub fn finish(&mut self) -> String {
-        let rest = self.markers.finish();
-        let rest = self.unescape.push(&rest) + &self.unescape.finish();
-        self.fences.push(&rest) + &self.fences.finish()
+        self.0.finish()
+    }
+
+    /// Whether nothing more will be passed on, so that the model can be stopped.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 }
 
@@ -67,6 +59,7 @@ mod tests {
             ("def a", "", "def a"),
             ("\ndef a", "# x", "\ndef a"),
             (" \n", "# x", ""),
+            ("<think>hm</think>def a", "", "def a"),
         ];
         for (text, above, wanted) in table {
             assert_eq!(generation(text, Family::Claude3, "ruby", above), wanted, "{text:?}");

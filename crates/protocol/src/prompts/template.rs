@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn placeholders_sections_and_plain_braces() {
-        let table: [(&str, &[(&str, &str)], &str); 9] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+        let table: [Case<'_>; 9] = [
             ("a {x} b", &[("x", "1")], "a 1 b"),
             ("a {x} b", &[], "a  b"),
             ("{?x}has {x}\n{/x}end", &[("x", "1")], "has 1\nend"),

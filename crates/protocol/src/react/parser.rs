@@ -54,6 +54,12 @@ impl TurnParser {
         self.take(&piece)
     }
 
+    /// Whether the turn is decided and nothing more will be read, so that the model can be stopped: it has begun to
+    /// invent an observation.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
     /// The stream has ended properly: the events that close the turn, at least one.
     pub fn finish(mut self, stop: Option<&StopReason>) -> Vec<AgentEvent> {
         let rest = self.think.finish();
