@@ -1,5 +1,6 @@
 //! YAML into a cluster, as `kubectl apply --server-side` does; for either size of Kubernetes.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
@@ -31,6 +32,25 @@ pub async fn apply_yaml(client: &Client, namespace: &str, yaml: &str) -> Result<
         applied.push(apply(client, namespace, &object).await?);
     }
     Ok(applied)
+}
+
+/// All `*.yaml` files of a folder as one text, in the order of their names, without `kustomization.yaml`: for what a
+/// [`ControlPlane`](crate::control_plane::ControlPlane) is to have from the start.
+pub fn read_folder(folder: &Path) -> Result<String> {
+    let entries = std::fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| {
+        path.extension().is_some_and(|extension| extension == "yaml")
+            && path.file_name().is_some_and(|name| name != "kustomization.yaml")
+    });
+    files.sort();
+    let mut text = String::new();
+    for file in files {
+        text.push_str("---\n");
+        text.push_str(&std::fs::read_to_string(&file).map_err(Error::io("read", &file))?);
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// Reads all documents of `yaml`; empty ones are skipped, one without `apiVersion` and `kind` is an error.
@@ -192,6 +212,15 @@ mod tests {
         objects.sort_by_key(rank);
         let names: Vec<_> = objects.iter().map(|object| object.name_any()).collect();
         assert_eq!(names, ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn a_folder_is_read_without_its_kustomization() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("b.yaml", "b: 1"), ("a.yaml", "a: 1"), ("kustomization.yaml", "k: 1"), ("c.txt", "c")] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert_eq!(read_folder(folder.path()).unwrap(), "---\na: 1\n---\nb: 1\n");
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl ControlPlane {
     }
 
     /// Applies YAML documents (server-side apply as field manager `duo-testkit`, forced); see
-    /// [`apply::apply_yaml`](crate::apply::apply_yaml). Namespaced objects without a namespace go to `default`.
+    /// [`apply::apply_yaml`]. Namespaced objects without a namespace go to `default`.
     pub async fn apply_yaml(&self, yaml: &str) -> Result<Vec<kube::api::DynamicObject>> {
         apply::apply_yaml(&self.client()?, "default", yaml).await
     }
