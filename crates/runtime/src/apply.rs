@@ -14,10 +14,10 @@ use kube::{
     core::{ClusterResourceScope, NamespaceResourceScope},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
-    compare::{Difference, declaration, difference},
+    compare::{Difference, declaration, difference, owned_part},
     error::{Error, Result, call},
 };
 
@@ -104,8 +104,11 @@ impl Applier {
             Some(live) => Some(live.clone()),
             None => call(what("get"), api.get_opt(&name)).await?,
         };
+        let mut before = None;
         if let Some(live) = &live {
-            match self.needs_apply(&declared, &to_json(live, || what("compare"))?) {
+            let json = to_json(live, || what("compare"))?;
+            before = Some(hash(&owned_part(&json, &self.manager)));
+            match self.needs_apply(&declared, &json) {
                 None => return Ok(Applied { change: Change::Unchanged, object: live.clone() }),
                 Some(Difference { path, what }) => {
                     tracing::debug!(kind = %kind, name, path, what, "apply is needed");
@@ -114,10 +117,11 @@ impl Applier {
         }
         let params = PatchParams::apply(&self.manager).force();
         let object = call(what("apply"), api.patch(&name, &params, &Patch::Apply(&declared))).await?;
-        self.settle(&declared, &to_json(&object, || what("compare"))?);
-        let change = match &live {
+        let after = self.settle(&declared, &to_json(&object, || what("compare"))?);
+        let change = match before {
             None => Change::Created,
-            Some(live) if live.resource_version() == object.resource_version() => Change::Unchanged,
+            // the resource version moves with other writers, too
+            Some(before) if before == after => Change::Unchanged,
             Some(_) => Change::Applied,
         };
         Ok(Applied { change, object })
@@ -125,18 +129,20 @@ impl Applier {
 
     fn needs_apply(&self, declared: &Value, live: &Value) -> Option<Difference> {
         let found = difference(declared, live, &self.manager)?;
-        let known = (hash(declared), hash(&comparable(live, &self.manager)));
+        let known = (hash(declared), hash(&owned_part(live, &self.manager)));
         let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         (settled.get(uid(live)) != Some(&known)).then_some(found)
     }
 
-    fn settle(&self, declared: &Value, live: &Value) {
+    /// Remembers what the API server made of a declaration; answers with the hash of what we own now.
+    fn settle(&self, declared: &Value, live: &Value) -> u64 {
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         if settled.len() >= MOST_SETTLED {
             settled.clear();
         }
-        let known = (hash(declared), hash(&comparable(live, &self.manager)));
+        let known = (hash(declared), hash(&owned_part(live, &self.manager)));
         settled.insert(uid(live).to_owned(), known);
+        known.1
     }
 
     /// Deletes objects of a kind that carry the labels, belong to the owner and are not to be kept. Returns their names.
@@ -185,23 +191,6 @@ fn uid(live: &Value) -> &str {
     live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The part of a live object that an apply of ours could change: no status, no bookkeeping, only our managed fields.
-fn comparable(live: &Value, manager: &str) -> Value {
-    let mut live = live.clone();
-    if let Some(object) = live.as_object_mut() {
-        object.remove("status");
-    }
-    if let Some(metadata) = live.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("resourceVersion");
-        let ours = metadata.remove("managedFields").unwrap_or_default();
-        let ours =
-            ours.as_array().into_iter().flatten().filter(|e| e["manager"] == manager && e["operation"] == "Apply");
-        let fields: Vec<Value> = ours.map(|e| json!([e["subresource"], e["fieldsV1"]])).collect();
-        metadata.insert("managedFields".into(), fields.into());
-    }
-    live
-}
-
 fn hash(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.to_string().hash(&mut hasher);
@@ -211,6 +200,7 @@ fn hash(value: &Value) -> u64 {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+    use serde_json::json;
 
     use super::*;
 
@@ -235,16 +225,14 @@ mod tests {
 
     #[test]
     fn status_and_other_writers_do_not_unsettle() {
-        let live = |version: &str, status: i32, theirs: &str| {
-            json!({"metadata": {"uid": "u", "resourceVersion": version, "managedFields": [
-                {"manager": "us", "operation": "Apply", "time": version, "fieldsV1": {"f:spec": {}}},
-                {"manager": "them", "operation": "Update", "fieldsV1": {theirs: {}}}]},
-                "spec": {"a": 1}, "status": {"replicas": status}})
+        let live = |status: i32, theirs: i32, image: &str| {
+            json!({"metadata": {"uid": "u", "resourceVersion": status.to_string(), "annotations": {"theirs": theirs}, "managedFields": [
+                {"manager": "us", "operation": "Apply", "fieldsV1": {"f:spec": {"f:a": {}, "f:c": {"k:{\"name\":\"g\"}": {".": {}, "f:image": {}}}}}},
+                {"manager": "them", "operation": "Update", "time": status.to_string(), "fieldsV1": {"f:metadata": {}}}]},
+                "spec": {"a": 1, "b": theirs, "c": [{"name": "x"}, {"name": "g", "image": image, "pull": theirs}]}, "status": {"replicas": status}})
         };
-        let base = hash(&comparable(&live("1", 1, "f:a"), "us"));
-        assert_eq!(base, hash(&comparable(&live("2", 5, "f:b"), "us")));
-        let mut changed = live("1", 1, "f:a");
-        changed["spec"]["a"] = json!(2);
-        assert_ne!(base, hash(&comparable(&changed, "us")));
+        let part = |live: Value| owned_part(&live, "us");
+        assert_eq!(part(live(1, 1, "i")), part(live(2, 5, "i")));
+        assert_ne!(part(live(1, 1, "i")), part(live(1, 1, "j")));
     }
 }

@@ -17,6 +17,32 @@ pub(crate) struct Difference {
     pub(crate) what: &'static str,
 }
 
+/// What an apply of ours decides in a live object: the fields we own and their values.
+pub(crate) fn owned_part(live: &Value, manager: &str) -> Value {
+    let owned = owned_fields(live, manager).unwrap_or_default();
+    let values = project(live, &owned);
+    Value::from(vec![Value::Object(owned), values])
+}
+
+fn project(live: &Value, owned: &Map<String, Value>) -> Value {
+    if owned.keys().all(|k| k == ".") {
+        return live.clone();
+    }
+    let parts = owned.iter().filter(|(k, _)| *k != ".").map(|(entry, fields)| {
+        let found = match entry.split_once(':') {
+            Some(("f", field)) => live.get(field),
+            Some(("k", json)) => {
+                let keys = serde_json::from_str(json).ok();
+                live.as_array().and_then(|items| items.iter().find(|item| belongs(item, item, keys.as_ref())))
+            }
+            _ => None,
+        };
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        (entry.clone(), found.map(|value| project(value, &fields)).unwrap_or_default())
+    });
+    Value::Object(parts.collect())
+}
+
 /// Fields the API server sets by default inside atomic parts of the kinds an operator applies.
 const ATOMIC_DEFAULTS: &[(&str, &str)] = &[
     ("protocol", "\"TCP\""),
@@ -71,6 +97,9 @@ fn root(desired: &Map<String, Value>, live: &Map<String, Value>, owned: &Map<Str
     if let Some(Value::Object(metadata)) = desired.get_mut("metadata") {
         metadata.remove("name");
         metadata.remove("namespace");
+        if metadata.is_empty() {
+            desired.remove("metadata");
+        }
     }
     object(&desired, live, owned, "")
 }
