@@ -111,6 +111,8 @@ fn completion_limits_at_and_over() {
         ("/stream", json!(null), json!("yes"), "body.stream", "bool_type"),
         ("/context", json!(vec![item(1); 100]), json!(vec![item(1); 101]), "body.context", "too_long"),
         ("/context", json!([item(500_000)]), json!([item(500_001)]), "body.context.0.content", "string_too_long"),
+        ("/telemetry", json!(vec![json!({}); 10]), json!(vec![json!({}); 11]), "body.telemetry", "too_long"),
+        ("/project_path", long(255), long(256), "body.project_path", "string_too_long"),
         ("/current_file", base["current_file"].clone(), json!([]), "body.current_file", "dict_type"),
     ];
     for (pointer, at, over, place, kind) in table {
@@ -336,5 +338,85 @@ fn chat_lines_have_the_forms_of_the_contract() {
     ];
     for (event, wanted) in table {
         assert_eq!(event.to_line(), format!("{wanted}\n"));
+    }
+}
+
+mod any_body {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any JSON, with the field names of the bodies in it.
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+            Just(json!("user")),
+            Just(json!("code_editor_completion")),
+            Just(json!("issue")),
+        ];
+        let key = prop_oneof![
+            Just("current_file"),
+            Just("file_name"),
+            Just("content_above_cursor"),
+            Just("prompt_components"),
+            Just("payload"),
+            Just("type"),
+            Just("messages"),
+            Just("role"),
+            Just("content"),
+            Just("context"),
+            Just("agent_scratchpad"),
+            Just("options"),
+            Just("steps"),
+            Just("action"),
+            Just("inputs"),
+            Just("model_metadata"),
+            Just("name"),
+            Just("identifier"),
+            Just("endpoint"),
+            Just("prompt"),
+            Just("prompt_version"),
+            Just("stream"),
+            Just("additional_context"),
+            Just("prompt_enhancer"),
+            Just("examples_array"),
+        ];
+        leaf.prop_recursive(5, 60, 6, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                proptest::collection::vec((key.clone(), inner), 0..8)
+                    .prop_map(|pairs| { Value::Object(pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()) }),
+            ]
+        })
+    }
+
+    /// Whatever comes is read or refused with at least one fault and no more than 20.
+    fn read(body: &[u8]) -> Result<(), TestCaseError> {
+        let refused = [
+            CompletionBody::parse(body).and_then(|b| b.select().map(drop)).err(),
+            ComponentBody::parse(body).and_then(|b| b.select().map(drop)).err(),
+            AgentBody::parse(body).and_then(|b| b.select().map(drop)).err(),
+            PromptBody::parse(body).and_then(|b| b.select().map(drop)).err(),
+        ];
+        for invalid in refused.into_iter().flatten() {
+            prop_assert!((1..=20).contains(&invalid.0.len()));
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_read_or_refused(value in json()) {
+            read(&bytes(&value))?;
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            read(&body)?;
+        }
     }
 }

@@ -143,6 +143,9 @@ impl CompletionBody {
             };
             let prompt_id = reader.text(map, "prompt_id", 255);
             let stream = reader.flag(map, "stream");
+            // read for their limits only: older clients send them, nothing here uses them
+            reader.text(map, "project_path", 255);
+            reader.list(map, "telemetry", 10, |_, _| Some(()));
             let context = reader.list(map, "context", 100, |reader, map| CodeContext::read(reader, map, 500_000));
             Some(CompletionBody {
                 prompt_version,

@@ -43,3 +43,70 @@ impl Steps {
         self.markers.is_closed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::family::Family;
+    use crate::postprocess::{CompletionStream, GenerationStream, completion, generation, without_suffix_repeat};
+
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop_oneof![
+            Just("```"),
+            Just("`"),
+            Just("ruby"),
+            Just("\n"),
+            Just(" "),
+            Just("\\_"),
+            Just("\\"),
+            Just("<new_code>"),
+            Just("</new_code>"),
+            Just("<new"),
+            Just("[SUFFIX]"),
+            Just("[SUF"),
+            Just("<think>"),
+            Just("</think>"),
+            Just("é€"),
+            Just("def a(x)"),
+            Just("}"),
+            Just("<｜fim"),
+            Just("</s>"),
+        ]
+    }
+
+    fn family() -> impl Strategy<Value = Family> {
+        (0..Family::ALL.len()).prop_map(|at| Family::ALL[at])
+    }
+
+    proptest! {
+        #[test]
+        fn streams_do_not_depend_on_the_pieces(
+            parts in proptest::collection::vec(piece(), 0..25), family in family(), cut in 1usize..6,
+        ) {
+            let text = parts.concat();
+            let letters: Vec<char> = text.chars().collect();
+            let (mut whole, mut pieces) = (GenerationStream::new(family, "ruby"), GenerationStream::new(family, "ruby"));
+            let wanted = whole.push(&text) + &whole.finish();
+            let mut got: String = letters.chunks(cut).map(|c| pieces.push(&c.iter().collect::<String>())).collect();
+            got.push_str(&pieces.finish());
+            prop_assert_eq!(got, wanted);
+
+            let (mut whole, mut pieces) = (CompletionStream::new(family, "ruby"), CompletionStream::new(family, "ruby"));
+            let wanted = whole.push(&text) + &whole.finish();
+            let mut got: String = letters.chunks(cut).map(|c| pieces.push(&c.iter().collect::<String>())).collect();
+            got.push_str(&pieces.finish());
+            prop_assert_eq!(got, wanted);
+        }
+
+        #[test]
+        fn no_answer_makes_a_step_panic(
+            parts in proptest::collection::vec(piece(), 0..25), other in ".{0,30}", family in family(),
+        ) {
+            let text = parts.concat();
+            prop_assert!(text.starts_with(without_suffix_repeat(&text, &other)));
+            completion(&text, family, "ruby", &text);
+            generation(&other, family, "markdown", &text);
+        }
+    }
+}
