@@ -228,3 +228,31 @@ async fn trap_an_offline_instance_sends_an_empty_bearer_before_code_completion_i
     let token = gateway.last().headers["authorization"].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
     assert_eq!(token.split('.').count(), 3, "signed by the instance: {token}");
 }
+
+#[tokio::test]
+async fn an_agent_platform_service_that_answers_grpc_is_operational() {
+    let (gitlab, gateway) = (gitlab(NEW).await, Gateway::start().await);
+    use_gateway(&gitlab, &gateway);
+    let address = gateway.url.trim_start_matches("http://").to_owned();
+    gitlab.edit(|state| {
+        state.settings.duo_agent_platform_service_url = Some(address.clone());
+        state.settings.self_hosted_duo_agent_platform_service_secure = false;
+    });
+    gateway.then(200, "application/grpc", "");
+    let probe = find(&probes(&gitlab).await, "duo_agent_platform_probe").clone();
+    let expected = format!("The self-hosted GitLab Duo Agent Platform service at {address} is operational.");
+    assert_eq!(probe["message"], expected);
+    gitlab.edit(|state| state.settings.self_hosted_duo_agent_platform_service_secure = true);
+    let probe = find(&probes(&gitlab).await, "duo_agent_platform_probe").clone();
+    assert_eq!(probe["success"], false, "TLS where there is none: {probe}");
+}
+
+#[tokio::test]
+async fn silent_mode_stops_calls_to_the_gateway_but_not_the_host_probe() {
+    let (gitlab, gateway) = (gitlab(OLD).await, Gateway::start().await);
+    use_gateway(&gitlab, &gateway);
+    allow_loopback(&gitlab);
+    gitlab.edit(|state| state.instance.silent_mode = true);
+    assert!(check(&gitlab).await["message"].as_str().unwrap().contains("silent mode"));
+    assert_eq!(find(&probes(&gitlab).await, "host_probe")["success"], true);
+}

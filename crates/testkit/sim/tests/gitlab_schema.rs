@@ -197,3 +197,15 @@ async fn accepted_requests_are_recorded_for_a_second_engine() {
     let query = lines[0]["query"].as_str().unwrap();
     assert!(query.contains("other: __typename") && !query.contains("gl_introduced"), "{query}");
 }
+
+#[tokio::test]
+async fn a_deep_query_is_refused() {
+    let gitlab = gitlab(NEW).await;
+    let mut query = "id".to_owned();
+    for _ in 0..6 {
+        query = format!("featureSettings(first: 1) {{ nodes {{ selfHostedModel {{ {query} }} }} }}");
+    }
+    let reply =
+        admin(&gitlab, &format!("{{ aiSelfHostedModels(first: 1) {{ nodes {{ {query} }} }} }}"), json!({})).await;
+    assert_eq!(reply.error(), "Query has depth of 21, which exceeds max depth of 20");
+}

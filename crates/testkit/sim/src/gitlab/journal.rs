@@ -2,7 +2,8 @@
 //!
 //! Never holds a token or a model's key: they are masked before an entry is made.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -57,35 +58,51 @@ impl Entry {
     }
 }
 
+/// Entries kept; the oldest go first.
+const KEPT: usize = 50_000;
+
 /// The journal; a clone shares it.
 #[derive(Clone, Debug, Default)]
-pub struct Journal(Arc<Mutex<Vec<Entry>>>);
+pub struct Journal(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: VecDeque<Entry>,
+    /// Position of the newest entry.
+    last: u64,
+}
 
 impl Journal {
     /// Adds an entry, returns its position.
     pub fn push(&self, mut entry: Entry) -> u64 {
-        let mut entries = self.lock();
-        entry.seq = entries.len() as u64 + 1;
-        let seq = entry.seq;
-        entries.push(entry);
-        seq
+        let mut inner = self.lock();
+        inner.last += 1;
+        entry.seq = inner.last;
+        inner.entries.push_back(entry);
+        if inner.entries.len() > KEPT {
+            inner.entries.pop_front();
+        }
+        inner.last
     }
 
-    /// Changes the entry at `seq`.
+    /// Changes the entry at `seq`, if it is still kept.
     pub fn amend(&self, seq: u64, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.lock().get_mut((seq as usize).wrapping_sub(1)) {
+        let mut inner = self.lock();
+        let first = inner.entries.front().map_or(0, |entry| entry.seq);
+        let index = usize::try_from(seq.saturating_sub(first)).unwrap_or(usize::MAX);
+        if let Some(entry) = inner.entries.get_mut(index).filter(|entry| entry.seq == seq) {
             change(entry);
         }
     }
 
     /// The position now; give it to [`Journal::since`] later.
     pub fn mark(&self) -> u64 {
-        self.lock().len() as u64
+        self.lock().last
     }
 
     /// Entries after a mark.
     pub fn since(&self, mark: u64) -> Vec<Entry> {
-        self.lock().iter().skip(mark as usize).cloned().collect()
+        self.lock().entries.iter().filter(|entry| entry.seq > mark).cloned().collect()
     }
 
     /// Mutations after a mark that mean to store something, whether they succeeded or not.
@@ -93,7 +110,7 @@ impl Journal {
         self.since(mark).into_iter().filter(Entry::is_write).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,5 +138,25 @@ fn mask(value: &Value, sent: &mut bool) -> Value {
         ),
         Value::Array(list) => Value::Array(list.iter().map(|inner| mask(inner, sent)).collect()),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_stay_right_after_the_oldest_entries_are_gone() {
+        let journal = Journal::default();
+        for _ in 0..KEPT + 10 {
+            journal.push(Entry::default());
+        }
+        let mark = journal.mark();
+        let seq = journal.push(Entry::default());
+        journal.amend(seq, |entry| entry.status = Some(200));
+        journal.amend(1, |entry| entry.status = Some(500));
+        let since = journal.since(mark);
+        assert_eq!(since.iter().map(|entry| (entry.seq, entry.status)).collect::<Vec<_>>(), [(seq, Some(200))]);
+        assert!(journal.since(0).iter().all(|entry| entry.status != Some(500)), "an entry that is gone is not amended");
     }
 }

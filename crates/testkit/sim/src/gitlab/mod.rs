@@ -42,7 +42,7 @@ use crate::hosts::HostMap;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Address to listen on; port 0 takes a free one.
-    #[arg(long, env = "DUO_SIM_ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, visible_alias = "listen", env = "DUO_SIM_ADDR", default_value = "127.0.0.1:0")]
     pub addr: SocketAddr,
     /// Release to pretend to be; decides the schema.
     #[arg(long = "gitlab-version", visible_alias = "version", default_value = "19.5.0")]
@@ -194,7 +194,8 @@ pub async fn start(config: Config) -> io::Result<Handle> {
     };
     let (listener, addr) = server::bind(config.addr).await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    sim.set_external_url(&config.external_url.clone().unwrap_or_else(|| format!("{scheme}://{addr}")));
+    let own = if addr.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port())) } else { addr };
+    sim.set_external_url(&config.external_url.clone().unwrap_or_else(|| format!("{scheme}://{own}")));
     let task = tokio::spawn(server::run(Arc::clone(&sim), listener, tls));
     Ok(Handle { sim, addr, task })
 }

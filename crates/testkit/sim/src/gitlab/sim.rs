@@ -123,8 +123,9 @@ impl Sim {
     /// Appends an accepted request to the record file, one JSON object a line.
     pub fn record(&self, line: &str, query: &str, variables: &Value) {
         let Some(file) = &self.record else { return };
-        let entry = json!({"schema": line, "query": query, "variables": variables});
-        if let Err(error) = writeln!(file.lock().unwrap_or_else(PoisonError::into_inner), "{entry}") {
+        // one write a line: several instances may append to one file
+        let entry = format!("{}\n", json!({"schema": line, "query": query, "variables": variables}));
+        if let Err(error) = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(entry.as_bytes()) {
             tracing::warn!(%error, "the record file cannot be written");
         }
     }

@@ -57,6 +57,9 @@ pub struct Instance {
     pub introspection: bool,
     /// A read-only instance (maintenance mode, Geo secondary).
     pub read_only: bool,
+    /// Silent Mode: nothing but reading requests leave the instance, so no call to the gateway works.
+    #[serde(default)]
+    pub silent_mode: bool,
     /// Whether requests to the local network are allowed; bears on the host probe only.
     pub allow_local_requests: bool,
     /// Host names, addresses and networks (`127.0.0.0/8`) that the URL check lets through.
@@ -278,6 +281,7 @@ impl State {
                 admin_mode: false,
                 introspection: true,
                 read_only: false,
+                silent_mode: false,
                 allow_local_requests: false,
                 outbound_allowlist: Vec::new(),
                 cloud_reachable: true,

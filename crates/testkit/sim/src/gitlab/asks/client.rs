@@ -13,6 +13,8 @@ use crate::gitlab::journal::Entry;
 use crate::gitlab::sim::Sim;
 use crate::gitlab::state::User;
 
+/// What GitLab says to itself in Silent Mode; HEAD, the host probe's method, passes.
+const SILENT: &str = "only get, head, options, and trace methods are allowed in silent mode";
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// A call to make.
@@ -84,6 +86,10 @@ pub async fn post_reported(sim: &Arc<Sim>, call: &GatewayCall) -> (Result<Gatewa
     let millis = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let request_id = uuid::Uuid::new_v4().simple().to_string();
     let mut report = CallReport { url: call.url.clone(), request_id: request_id.clone(), ..CallReport::default() };
+    if sim.read(|state| state.instance.silent_mode) {
+        report.error = Some(SILENT.to_owned());
+        return (Err(SILENT.to_owned()), report);
+    }
     let sent = tokio::time::timeout(call.timeout, request(sim, call, &request_id).send()).await;
     report.head_ms = millis();
     let answer = match sent {
