@@ -1,0 +1,3 @@
+//! What the API server itself refuses: one test for each rule of the CRDs.
+
+#![allow(missing_docs, reason = "a test program has no API")]

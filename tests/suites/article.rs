@@ -1,0 +1,49 @@
+//! The article's scenario on real parts: Mixtral 8x7B for code, Claude 3 Sonnet for chat, both on Bedrock.
+
+#![allow(missing_docs, reason = "a test program has no API")]
+
+use std::time::Duration;
+
+use duo_e2e::{Options, World};
+use duo_sim::gitlab::What;
+
+/// Installs the article's manifests and checks that users are served, that nothing more is written then, and that no
+/// secret is told anywhere.
+async fn works_and_comes_to_rest(gitlab: &'static str) {
+    let world = World::start("article", Options { gitlab, ..Options::default() }).await;
+    world.apply_article().await;
+    world.until_article_is_ready().await;
+    world.users_are_served().await;
+
+    let chat = world.ask(What::Chat).await;
+    assert_eq!(chat.model.as_deref(), Some("Claude 3 Sonnet"));
+    let completion = world.ask(What::CodeCompletion).await;
+    assert_eq!(completion.model.as_deref(), Some("Mixtral 8x7B"));
+    assert_eq!(world.gitlab.state().models.len(), 2);
+
+    // The last changes of status wake other controllers once more; then several periods pass without a write.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mark = world.mark().await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let writes = world.writes_since(&mark).await;
+    assert!(writes.is_empty(), "a converged world is written to: {writes:#?}\n{}", world.log_tail());
+    let seen = world.gitlab.journal().since(mark.1);
+    assert!(!seen.is_empty(), "no period passed: the test proves nothing");
+
+    world.no_secret_is_told(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn works_with_gitlab_19_5() {
+    works_and_comes_to_rest("19.5.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn works_with_the_older_schema_of_gitlab_18_9() {
+    works_and_comes_to_rest("18.9.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn works_with_gitlab_17_10() {
+    works_and_comes_to_rest("17.10.0").await;
+}
