@@ -69,7 +69,11 @@ pub(super) fn body<E: Encoder>(events: Observed, encoder: E) -> impl Stream<Item
                     state.events = None;
                     match state.encoder.broken(&failure) {
                         Some(words) => words,
-                        None => return Some((Err(BrokenOff), state)),
+                        None => {
+                            // let the pieces so far go out first: an error ends the connection at once
+                            tokio::task::yield_now().await;
+                            return Some((Err(BrokenOff), state));
+                        }
                     }
                 }
             };

@@ -1,1 +1,68 @@
-//! later
+//! Declared models: what a mounted configuration allows.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Script, World, config_folder};
+
+const CONFIG: &str = "
+gitlab: {url: $ISSUER}
+models:
+- {name: vllm, family: mistral, identifier: custom_openai/the-model, endpoint: $UPSTREAM, apiKeyFile: key}
+";
+
+async fn world() -> (World, TempDir) {
+    let slot = std::sync::Mutex::new(None);
+    let world = World::with(Script::Say("x".into()), |settings, issuer, upstream| {
+        let folder = config_folder(CONFIG, issuer, upstream, &[("key", "folder-key\n")]);
+        settings.config_file = Some(folder.path().join("config.yaml"));
+        *slot.lock().unwrap() = Some(folder);
+    })
+    .await;
+    (world, slot.into_inner().unwrap().unwrap())
+}
+
+#[tokio::test]
+async fn a_declared_model_is_called_with_the_folders_key_whatever_the_request_brings() {
+    let (world, _folder) = world().await;
+    assert_eq!(world.post("/v2/code/completions", &world.completion()).await.status(), 200);
+    let sent = world.upstream.last();
+    assert_eq!(sent.headers["authorization"], "Bearer folder-key");
+    assert!(!sent.body.to_string().contains("request-key"));
+    let line = world.access(1).await.remove(0);
+    assert_eq!(line["model"], "vllm");
+
+    let mut slash = world.completion();
+    slash["model_endpoint"] = format!("{}/", world.upstream.url).into();
+    slash.as_object_mut().unwrap().remove("model_api_key");
+    assert_eq!(world.post("/v2/code/completions", &slash).await.status(), 200);
+}
+
+#[tokio::test]
+async fn trap_a_request_cannot_name_another_server() {
+    let (world, _folder) = world().await;
+    for (field, value) in [
+        ("model_endpoint", "http://169.254.169.254/latest"),
+        ("model_identifier", "custom_openai/other"),
+        ("model_identifier", "bedrock/mistral.mixtral-8x7b-instruct-v0:1"),
+        ("model_name", "mixtral"),
+    ] {
+        let mut body = world.completion();
+        body[field] = value.into();
+        let answer = world.post("/v2/code/completions", &body).await;
+        assert_eq!(answer.status(), 422, "{field}");
+        let detail = answer.json::<Value>().await.unwrap();
+        let text = detail["detail"][0]["msg"].as_str().unwrap();
+        assert!(text.contains("not declared"), "{text}");
+    }
+    let check = json!({"inputs": {}, "model_metadata": world.metadata("mixtral")});
+    let answer = world.post("/v1/prompts/model_configuration%2Fcheck", &check).await;
+    assert_eq!(answer.status(), 422, "the connection check reads detail[0].msg");
+    assert!(world.upstream.received().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_folder_custom_models_can_be_switched_off() {
+    let world = World::with(Script::Say("x".into()), |settings, _, _| settings.custom_models.enabled = false).await;
+    assert_eq!(world.post("/v2/code/completions", &world.completion()).await.status(), 422);
+}
