@@ -66,6 +66,22 @@ fn introspection_tells_the_two_shapes_apart() {
 }
 
 #[test]
+fn trap_experiments_are_marked_deprecated_in_gitlabs_schema_and_are_found_nevertheless() {
+    let deprecated = |text: &str| {
+        let mark = |line: &str| match line.trim_start() {
+            "CLAUDE_3" | "DUO_CHAT" | "aiGatewayTimeoutSeconds: Int" | "duoAgentPlatformServiceUrl: String" => {
+                format!("{line} @deprecated(reason: \"Status: Experiment.\")")
+            }
+            _ => line.to_owned(),
+        };
+        sdl(&text.lines().map(mark).collect::<Vec<_>>().join("\n"))
+    };
+    for (text, version) in [(NEW, "19.5.0"), (OLD, "18.9.0")] {
+        assert_eq!(capabilities(&deprecated(text), version), capabilities(&sdl(text), version));
+    }
+}
+
+#[test]
 fn what_is_assumed_without_introspection_is_what_introspection_says() {
     for (text, version) in [(NEW, "19.5.0"), (OLD, "18.9.0-pre")] {
         let asked = capabilities(&sdl(text), version);

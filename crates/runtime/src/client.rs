@@ -9,8 +9,21 @@ use crate::error::{Error, Result};
 /// Connects with `KUBECONFIG` or the pod's service account. Sends nothing yet.
 pub async fn connect() -> Result<Client> {
     let what = "configuring the Kubernetes client";
-    let config = Config::infer().await.map_err(|e| Error::new(what, kube::Error::InferConfig(e)))?;
+    let mut config = Config::infer().await.map_err(|e| Error::new(what, kube::Error::InferConfig(e)))?;
+    // kube takes a kubeconfig's proxy from HTTPS_PROXY as well, but without its proxy features it knows no NO_PROXY and
+    // refuses to start. Those variables are meant for GitLab; the API server is reached directly, as from a pod.
+    let from_env =
+        |proxy: &String| ["HTTPS_PROXY", "https_proxy"].iter().any(|v| std::env::var(v).as_ref() == Ok(proxy));
+    if config.proxy_url.as_ref().is_some_and(|url| same_proxy(&url.to_string(), from_env)) {
+        tracing::info!("HTTPS_PROXY is not used for the Kubernetes API");
+        config.proxy_url = None;
+    }
     connect_with(config)
+}
+
+/// Whether a proxy's URL is one that `known` knows, with or without the slash that parsing adds.
+fn same_proxy(url: &str, known: impl Fn(&String) -> bool) -> bool {
+    known(&url.to_owned()) || known(&url.trim_end_matches('/').to_owned())
 }
 
 /// Connects with the given configuration. Calls get their limit from [`crate::call`]; here are the ones of
