@@ -237,3 +237,20 @@ async fn every_call_carries_the_headers_of_rails_and_a_token_of_the_instance() {
     let journal = serde_json::to_string(&gitlab.journal().since(0)).unwrap();
     assert!(journal.contains("/v2/chat/agent") && !journal.contains(token));
 }
+
+#[tokio::test]
+async fn a_direct_connection_uses_the_token_that_the_gateway_minted() {
+    let (gitlab, gateway) = ready(NEW).await;
+    gateway.then(200, "application/json", json!({"token": "minted.by.gateway", "expires_at": 4_000_000_000_u64}));
+    gateway.then(200, "application/json", json!({"choices": [{"text": "puts 2"}]}));
+    let outcome = gitlab.ask(What::DirectCompletion, &Ask::default()).await;
+    assert_eq!((outcome.ok, outcome.text.as_str()), (true, "puts 2"), "{outcome:?}");
+    let seen = gateway.seen.lock().unwrap().clone();
+    assert_eq!((seen[0].path.as_str(), &seen[0].body), ("/v1/code/user_access_token", &json!(null)));
+    assert_eq!(
+        (seen[1].path.as_str(), seen[1].headers["authorization"].to_str().unwrap()),
+        ("/v2/completions", "Bearer minted.by.gateway")
+    );
+    gateway.then(403, "application/json", json!({"detail": "Unauthorized to create user access token"}));
+    assert!(!gitlab.ask(What::DirectCompletion, &Ask::default()).await.ok);
+}

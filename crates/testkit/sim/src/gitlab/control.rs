@@ -9,7 +9,7 @@
 //! | `POST keys/rotate` | `{"keep_old": false}` → `{"kid"}` |
 //! | `POST tokens` | [`TokenOptions`] → `{"token"}` |
 //! | `PUT hosts` | `{"name": "address"}`; null forgets |
-//! | `POST users/ask/{chat,code_completion,code_generation,explain_code}` | [`Ask`] → [`super::Outcome`] |
+//! | `POST users/ask/{chat,code_completion,direct_completion,code_generation,explain_code,commit_message}` | [`Ask`] → [`super::Outcome`] |
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -256,13 +256,6 @@ impl Handle {
     pub async fn ask(&self, what: What, ask: &Ask) -> Outcome {
         asks::ask(&self.sim, what, ask).await
     }
-
-    /// Waits until the server ends, which it does not by itself.
-    pub async fn wait(mut self) {
-        if let Err(error) = (&mut self.task).await {
-            tracing::error!(%error, "the server ended");
-        }
-    }
 }
 
 impl Drop for Handle {

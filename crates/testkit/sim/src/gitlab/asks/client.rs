@@ -25,7 +25,7 @@ pub struct GatewayCall {
     pub token: Option<String>,
     /// Who asks.
     pub user: Option<User>,
-    /// JSON body.
+    /// JSON body; null sends none.
     pub body: Value,
     /// How long to wait for the answer's head, and for each next piece of the body.
     pub timeout: Duration,
@@ -160,7 +160,7 @@ fn request(sim: &Sim, call: &GatewayCall, request_id: &str) -> reqwest::RequestB
     for (name, value) in &call.extra_headers {
         request = request.header(*name, value);
     }
-    request.body(call.body.to_string())
+    if call.body.is_null() { request } else { request.body(call.body.to_string()) }
 }
 
 /// A stable pseudonym of a user across the instance's calls.

@@ -16,6 +16,40 @@ const WORKHORSE_MAX_BODY: usize = 600_000;
 
 /// `/v2/code/completions`.
 pub async fn completion(sim: &Arc<Sim>, picked: &Picked, ask: &Ask, outcome: &mut Outcome) {
+    let mut body = current_file(picked, ask);
+    if let Some(fields) = body.as_object_mut() {
+        // Rails merges the editor's own parameters into the body
+        fields.insert("intent".to_owned(), json!("completion"));
+        fields.insert("generation_type".to_owned(), Value::Null);
+        fields.insert("project_path".to_owned(), json!("group/project"));
+        fields.insert("project_id".to_owned(), json!(1));
+        fields.insert("user_instruction".to_owned(), json!(""));
+    }
+    let Some(answer) = send(sim, picked, "/v2/code/completions", body, token::own(sim), outcome).await else { return };
+    if ask.stream {
+        // raw pieces of text, without any framing
+        return finish_raw(answer, outcome);
+    }
+    finish_choices(&answer, outcome);
+}
+
+/// A direct connection: GitLab has the gateway mint a token, the editor calls `/v2/completions` with it.
+///
+/// GitLab hands out no details of a self-hosted model; here the editor's own settings name it.
+pub async fn direct_completion(sim: &Arc<Sim>, picked: &Picked, ask: &Ask, outcome: &mut Outcome) {
+    let path = "/v1/code/user_access_token";
+    let Some(answer) = send(sim, picked, path, Value::Null, token::own(sim), outcome).await else { return };
+    let minted: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let (Some(token), Some(_)) = (minted["token"].as_str(), minted["expires_at"].as_i64()) else {
+        return outcome.fail(None, "the gateway minted no token");
+    };
+    let body = current_file(picked, ask);
+    let token = Some(token.to_owned());
+    let Some(answer) = send(sim, picked, "/v2/completions", body, token, outcome).await else { return };
+    finish_choices(&answer, outcome);
+}
+
+fn current_file(picked: &Picked, ask: &Ask) -> Value {
     let mut body = json!({
         "current_file": {
             "file_name": ask.file_name,
@@ -26,22 +60,11 @@ pub async fn completion(sim: &Arc<Sim>, picked: &Picked, ask: &Ask, outcome: &mu
         "prompt": null,
         "stream": ask.stream,
         "telemetry": [],
-        // Rails merges the editor's own parameters into the body
-        "intent": "completion",
-        "generation_type": null,
-        "project_path": "group/project",
-        "project_id": 1,
-        "user_instruction": "",
     });
     if let Some(fields) = body.as_object_mut() {
         fields.extend(metadata::flat(&picked.model));
     }
-    let Some(answer) = send(sim, picked, "/v2/code/completions", body, outcome).await else { return };
-    if ask.stream {
-        // raw pieces of text, without any framing
-        return finish_raw(answer, outcome);
-    }
-    finish_choices(&answer, outcome);
+    body
 }
 
 /// `/v4/code/suggestions` for an editor that takes SSE, else `/v3/code/completions`.
@@ -73,7 +96,7 @@ pub async fn generation(sim: &Arc<Sim>, picked: &Picked, ask: &Ask, outcome: &mu
         "model_metadata": metadata::of(&picked.model),
     });
     let path = if ask.sse { "/v4/code/suggestions" } else { "/v3/code/completions" };
-    let Some(answer) = send(sim, picked, path, body, outcome).await else { return };
+    let Some(answer) = send(sim, picked, path, body, token::own(sim), outcome).await else { return };
     if ask.sse { finish_sse(&answer, outcome) } else { finish_choices(&answer, outcome) }
 }
 
@@ -83,6 +106,7 @@ async fn send(
     picked: &Picked,
     path: &str,
     body: Value,
+    token: Option<String>,
     outcome: &mut Outcome,
 ) -> Option<GatewayAnswer> {
     if body.to_string().len() > WORKHORSE_MAX_BODY {
@@ -91,7 +115,7 @@ async fn send(
     }
     let call = GatewayCall {
         url: format!("{}{path}", picked.url),
-        token: token::own(sim),
+        token,
         user: Some(picked.user.clone()),
         body,
         timeout: sim.pace.timeout.unwrap_or(WORKHORSE_TIMEOUT),

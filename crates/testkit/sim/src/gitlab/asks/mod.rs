@@ -61,6 +61,8 @@ pub enum What {
     Chat,
     /// A completion while typing.
     CodeCompletion,
+    /// A completion by direct connection: the editor calls the gateway itself, with a token the gateway minted.
+    DirectCompletion,
     /// Code from a comment.
     CodeGeneration,
     /// `/explain` in Duo Chat.
@@ -74,7 +76,7 @@ impl What {
     pub fn feature(self) -> &'static str {
         match self {
             Self::Chat => "duo_chat",
-            Self::CodeCompletion => "code_completions",
+            Self::CodeCompletion | Self::DirectCompletion => "code_completions",
             Self::CodeGeneration => "code_generations",
             Self::ExplainCode => "duo_chat_explain_code",
             Self::CommitMessage => "generate_commit_message",
@@ -195,6 +197,7 @@ pub async fn ask(sim: &Arc<Sim>, what: What, ask: &Ask) -> Outcome {
     match what {
         What::Chat => chat::run(sim, &picked, ask, &mut outcome).await,
         What::CodeCompletion => code::completion(sim, &picked, ask, &mut outcome).await,
+        What::DirectCompletion => code::direct_completion(sim, &picked, ask, &mut outcome).await,
         What::CodeGeneration => code::generation(sim, &picked, ask, &mut outcome).await,
         What::ExplainCode => prompts::explain_code(sim, &picked, ask, &mut outcome).await,
         What::CommitMessage => prompts::commit_message(sim, &picked, ask, &mut outcome).await,
