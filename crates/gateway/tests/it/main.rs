@@ -4,12 +4,14 @@
 
 mod auth;
 mod bad_input;
+mod bedrock;
 mod chat;
 mod code;
 mod draining;
 mod failures;
 mod head;
 mod models;
+mod process;
 mod prompts;
 mod reload;
 mod secrets;

@@ -18,23 +18,25 @@ where
 {
     match error {
         SdkError::TimeoutError(_) => UpstreamFailure::Timeout,
+        // a 2xx that is no answer comes as either of the two
+        SdkError::ServiceError(service) if service.raw().status().is_success() => not_bedrocks(),
+        SdkError::ResponseError(response) if response.raw().status().is_success() => not_bedrocks(),
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             of_service(status, service.err().code(), service.err().message(), retry_after(service.raw()), asked)
         }
         SdkError::ResponseError(response) => {
-            let status = response.raw().status().as_u16();
-            if status >= 300 {
-                of_service(status, None, None, retry_after(response.raw()), asked)
-            } else {
-                UpstreamFailure::Protocol { reason: "an answer that is not Bedrock's; check the endpoint".to_owned() }
-            }
+            of_service(response.raw().status().as_u16(), None, None, retry_after(response.raw()), asked)
         }
         SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => {
             UpstreamFailure::Unavailable { reason: "no connection in time".to_owned() }
         }
         other => of_cause(other),
     }
+}
+
+fn not_bedrocks() -> UpstreamFailure {
+    UpstreamFailure::Protocol { reason: "an answer that is not Bedrock's; check the endpoint".to_owned() }
 }
 
 /// An exception or a bad frame inside a stream.

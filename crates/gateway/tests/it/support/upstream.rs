@@ -127,20 +127,10 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap,
             }
             response
         }
-        Script::BreakOff(pieces) => {
-            let head = futures::stream::iter(pieces.into_iter().map(|piece| Ok(Bytes::from(chunk(piece)))));
-            // the pieces must be out before the connection is
-            let tail = futures::stream::once(async {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Err(std::io::Error::other("broken off"))
-            });
-            sse(Body::from_stream(head.chain(tail)))
-        }
-        Script::EndEarly(pieces) => sse(Body::from(pieces.into_iter().map(chunk).collect::<String>())),
+        Script::BreakOff(pieces) => then(pieces, Err(std::io::Error::other("broken off"))),
+        Script::EndEarly(pieces) => then(pieces, Ok(Bytes::new())),
         Script::ErrorInside(pieces) => {
-            let mut out: String = pieces.into_iter().map(chunk).collect();
-            out.push_str("data: {\"error\":{\"message\":\"CUDA out of memory\",\"code\":500}}\n\n");
-            sse(Body::from(out))
+            then(pieces, Ok(Bytes::from("data: {\"error\":{\"message\":\"CUDA out of memory\",\"code\":500}}\n\n")))
         }
         Script::Stall => {
             let gone = Gone(shared);
@@ -156,6 +146,16 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap,
             StatusCode::OK.into_response()
         }
     }
+}
+
+/// The pieces, and when they are out, the end.
+fn then(pieces: Vec<&'static str>, end: std::io::Result<Bytes>) -> Response {
+    let head = futures::stream::iter(pieces.into_iter().map(|piece| Ok(Bytes::from(chunk(piece)))));
+    let tail = futures::stream::once(async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        end
+    });
+    sse(Body::from_stream(head.chain(tail)))
 }
 
 fn chunk(text: &str) -> String {
