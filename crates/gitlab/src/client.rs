@@ -17,7 +17,7 @@ use crate::{
     introspection::{self, Answer, ReadError, Summary},
     schema::{Capabilities, SchemaCache, SchemaKey, parse_version},
     token::{Token, scrub},
-    transport::{Call, CallObserver, ClientConfig, Transport},
+    transport::{Call, CallObserver, ClientConfig, Transport, WriteBudget},
     types::Metadata,
 };
 
@@ -64,6 +64,13 @@ impl Client {
     #[must_use]
     pub fn with_observer(mut self, observer: CallObserver) -> Self {
         self.transport.set_observer(observer);
+        self
+    }
+
+    /// Asks `budget` right before each write, see [`WriteBudget`]. The connection check stores nothing and is no write.
+    #[must_use]
+    pub fn with_write_budget(mut self, budget: WriteBudget) -> Self {
+        self.transport.set_write_budget(budget);
         self
     }
 
@@ -149,7 +156,7 @@ impl Client {
 
     async fn introspect(&self) -> Result<Summary, IntrospectionError> {
         let document = documents::INTROSPECTION;
-        let call = Call { operation: document.operation, timeout: SLOW_CALL, secret: None };
+        let call = Call { operation: document.operation, timeout: SLOW_CALL, secret: None, write: false };
         let body = request_body(document.operation, document.plain(), &json!({}))?;
         let response = match self.transport.post_graphql_streaming(call, body).await {
             Ok(response) => response,
@@ -198,7 +205,11 @@ impl Client {
     }
 
     pub(crate) fn call(&self, document: Document) -> Call<'static> {
-        Call { operation: document.operation, timeout: self.transport.timeout(), secret: None }
+        Call { operation: document.operation, timeout: self.transport.timeout(), secret: None, write: false }
+    }
+
+    pub(crate) fn write_call(&self, document: Document) -> Call<'static> {
+        Call { write: true, ..self.call(document) }
     }
 
     pub(crate) fn slow_call(&self, document: Document) -> Call<'static> {

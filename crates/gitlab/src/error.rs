@@ -20,6 +20,12 @@ pub enum Error {
         /// What is wrong and where to change it.
         what: String,
     },
+    /// The write was not sent: whoever gives this client leave to write does not at the moment (leadership lost).
+    #[error("{operation}: not sent, this process may not write now")]
+    WriteNotAllowed {
+        /// Name of the call.
+        operation: &'static str,
+    },
     /// No connection: name not resolved, refused, reset.
     #[error("GitLab at {host} cannot be reached: {cause}")]
     Unreachable {
@@ -187,6 +193,7 @@ impl Error {
     pub fn category(&self) -> &'static str {
         match self {
             Self::Configuration { .. } => "InvalidConfiguration",
+            Self::WriteNotAllowed { .. } => "NotLeading",
             Self::Unreachable { .. } => "Unreachable",
             Self::Tls { .. } => "TLSFailed",
             Self::Timeout { .. } => "Timeout",
@@ -222,7 +229,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. }
+            Self::WriteNotAllowed { .. }
+                | Self::Unreachable { .. }
                 | Self::Timeout { .. }
                 | Self::RateLimited { .. }
                 | Self::ServerError { .. }

@@ -36,7 +36,7 @@ pub use client::Client;
 pub use error::{Error, Result};
 pub use schema::{Capabilities, SchemaCache, Source};
 pub use token::Token;
-pub use transport::{CallObserver, CallOutcome, ClientConfig};
+pub use transport::{CallObserver, CallOutcome, ClientConfig, WriteBudget};
 pub use types::{
     AddOn, ApiToken, DuoSettings, FeatureProvider, FeatureSetting, License, Metadata, ModelInput, ModelProvider,
     Observation, PLACEHOLDER_ENDPOINT, Probe, SelfHostedModel, SettingsInput, TokenInfo, normalize_text, normalize_url,

@@ -164,7 +164,7 @@ impl Client {
     /// `read_api`, an administrator's or not.
     pub async fn token_self(&self) -> Result<TokenInfo> {
         let operation = "PersonalAccessTokenSelf";
-        let call = Call { operation, timeout: self.transport.timeout(), secret: None };
+        let call = Call { operation, timeout: self.transport.timeout(), secret: None, write: false };
         let body = self.transport.get_rest(call, "personal_access_tokens/self").await?;
         serde_json::from_slice(&body).map_err(|e| Error::NotGraphQl {
             operation,

@@ -32,6 +32,10 @@ pub struct CallOutcome {
 /// Called after every request.
 pub type CallObserver = Arc<dyn Fn(CallOutcome) + Send + Sync>;
 
+/// Asked right before each write is sent: how long it may take, `None` when it may not be sent at all. The place for a
+/// leader's lease: no write starts after the renewal deadline, and each ends before the lease does.
+pub type WriteBudget = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
+
 /// How to reach one GitLab.
 #[derive(Clone)]
 pub struct ClientConfig {
@@ -68,6 +72,7 @@ pub(crate) struct Transport {
     authorization: HeaderValue,
     timeout: Duration,
     observer: Option<CallObserver>,
+    write_budget: Option<WriteBudget>,
 }
 
 impl Transport {
@@ -95,11 +100,25 @@ impl Transport {
         let http = build_http(&base_url, ca_bundle_pem.as_deref(), request_timeout, &user_agent)?;
         let graphql = below(&base_url, "api/graphql")?;
         let rest = below(&base_url, "api/v4/")?;
-        Ok(Self { http, graphql, rest, host, token, authorization, timeout: request_timeout, observer: None })
+        Ok(Self {
+            http,
+            graphql,
+            rest,
+            host,
+            token,
+            authorization,
+            timeout: request_timeout,
+            observer: None,
+            write_budget: None,
+        })
     }
 
     pub(crate) fn set_observer(&mut self, observer: CallObserver) {
         self.observer = Some(observer);
+    }
+
+    pub(crate) fn set_write_budget(&mut self, budget: WriteBudget) {
+        self.write_budget = Some(budget);
     }
 
     pub(crate) fn token(&self) -> &Token {
@@ -163,8 +182,13 @@ impl Transport {
         request: reqwest::RequestBuilder,
         body: Option<Vec<u8>>,
     ) -> Result<reqwest::Response> {
+        let mut timeout = call.timeout;
+        if let Some(budget) = self.write_budget.as_ref().filter(|_| call.write) {
+            timeout = timeout.min(budget().ok_or(Error::WriteNotAllowed { operation: call.operation })?);
+        }
+        let call = Call { timeout, ..call };
         let mut request = request
-            .timeout(call.timeout)
+            .timeout(timeout)
             .header(header::AUTHORIZATION, self.authorization.clone())
             .header(header::ACCEPT, "application/json");
         if let Some(body) = body {
@@ -246,6 +270,8 @@ pub(crate) struct Call<'a> {
     pub(crate) operation: &'static str,
     pub(crate) timeout: Duration,
     pub(crate) secret: Option<&'a Token>,
+    /// It stores something in GitLab.
+    pub(crate) write: bool,
 }
 
 fn configuration(what: String) -> Error {

@@ -75,7 +75,7 @@ impl Client {
         struct Data {
             ai_self_hosted_model_delete: Option<Payload>,
         }
-        let call = self.call(documents::MODEL_DELETE);
+        let call = self.write_call(documents::MODEL_DELETE);
         let data: Data = self.run(call, documents::MODEL_DELETE, |_| json!({ "input": { "id": id } })).await?;
         let payload = data.ai_self_hosted_model_delete.ok_or_else(|| null_payload(documents::MODEL_DELETE))?;
         match self.transport.payload_errors(call, &payload.errors) {
@@ -100,7 +100,7 @@ impl Client {
             ai_self_hosted_model_connection_check: Option<Payload>,
         }
         let document = documents::CONNECTION_CHECK;
-        let call = Call { timeout: self.slow_call(document).timeout, ..self.call_with(document, model) };
+        let call = Call { timeout: self.slow_call(document).timeout, write: false, ..self.call_with(document, model) };
         let data: Data = self.run(call, document, |c| input(model_input(model, c))).await?;
         let payload = data.ai_self_hosted_model_connection_check.ok_or_else(|| null_payload(document))?;
         self.transport.payload_errors(call, &payload.errors)?;
@@ -130,7 +130,7 @@ impl Client {
         struct Data {
             ai_feature_setting_update: Option<Payload>,
         }
-        let call = self.call(documents::FEATURE_UPDATE);
+        let call = self.write_call(documents::FEATURE_UPDATE);
         let variables = json!({ "input": {
             "features": [feature.to_uppercase()],
             "provider": provider.as_key().to_uppercase(),
@@ -162,7 +162,7 @@ impl Client {
             // nothing given that this instance has: not worth a mutation
             return self.settings().await;
         }
-        let call = self.call(documents::SETTINGS_UPDATE);
+        let call = self.write_call(documents::SETTINGS_UPDATE);
         let data: Data = self.run(call, documents::SETTINGS_UPDATE, |c| input(settings_input(settings, c))).await?;
         let payload = data.duo_settings_update.ok_or_else(|| null_payload(documents::SETTINGS_UPDATE))?;
         self.transport.payload_errors(call, &payload.errors)?;
@@ -181,7 +181,7 @@ impl Client {
             ApiToken::Set(token) => Some(token),
             ApiToken::Keep | ApiToken::Clear => None,
         };
-        Call { secret, ..self.call(document) }
+        Call { secret, ..self.write_call(document) }
     }
 }
 

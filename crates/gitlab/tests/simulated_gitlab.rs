@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use duo_gitlab::{
     ApiToken, Client, ClientConfig, Deleted, Error, FeatureProvider, ModelInput, ModelProvider, SettingsInput, Source,
@@ -436,4 +440,28 @@ async fn no_request_asks_for_keys_or_for_what_is_costly() {
         let query = entry.query.unwrap_or_default();
         assert!(!query.contains("apiToken") && !query.contains("validModels"), "{query}");
     }
+}
+
+#[tokio::test]
+async fn no_write_is_sent_without_leave_and_each_ends_within_its_budget() {
+    let gitlab = gitlab("19.5.0").await;
+    let budget = Arc::new(Mutex::new(None::<Duration>));
+    let asked = budget.clone();
+    let client = admin(&gitlab).with_write_budget(Arc::new(move || *asked.lock().unwrap()));
+    let mark = gitlab.journal().mark();
+    let seconds = SettingsInput { timeout_seconds: Some(90), ..Default::default() };
+    assert_eq!(category(client.create_model(&mixtral()).await).0, "NotLeading");
+    assert_eq!(category(client.update_settings(&seconds).await).0, "NotLeading");
+    assert_eq!(category(client.delete_model("gid://gitlab/Ai::SelfHostedModel/1").await).0, "NotLeading");
+    let feature = client.update_feature("duo_chat", &FeatureProvider::Disabled, None).await;
+    assert_eq!(category(feature).0, "NotLeading");
+    assert!(gitlab.journal().writes(mark).is_empty());
+    client.observe().await.unwrap();
+    client.connection_check(&mixtral()).await.unwrap();
+
+    *budget.lock().unwrap() = Some(Duration::from_millis(200));
+    gitlab.faults().add(Fault::new(Action::Hang).on("aiSelfHostedModelCreate").times(1));
+    assert_eq!(category(client.create_model(&mixtral()).await).0, "Timeout", "before the 20 s of other calls");
+    *budget.lock().unwrap() = Some(Duration::from_secs(60));
+    client.create_model(&mixtral()).await.unwrap();
 }
