@@ -77,11 +77,11 @@ fn differences(model: &Model, desired: &DesiredModel) -> Vec<(&'static str, Stri
     if let (Some(found), Some(declared)) = (&model.provider, desired.provider) {
         compare("provider", found, declared);
     }
-    let endpoint = |text: Option<&str>| text.and_then(url_rules::normalize).unwrap_or_default();
-    // A Bedrock row that was made under 18.9 keeps its placeholder endpoint after an upgrade; it harms nothing.
-    if desired.endpoint.is_some() || model.endpoint.as_deref() != Some(PLACEHOLDER_ENDPOINT) {
-        compare("endpoint", &endpoint(model.endpoint.as_deref()), &endpoint(desired.endpoint.as_deref()));
-    }
+    // The placeholder stands for no endpoint: a Bedrock row that was made under 18.9 keeps it after an upgrade.
+    let endpoint = |text: Option<&str>| {
+        text.and_then(url_rules::normalize).filter(|url| url != PLACEHOLDER_ENDPOINT).unwrap_or_default()
+    };
+    compare("endpoint", &endpoint(model.endpoint.as_deref()), &endpoint(desired.endpoint.as_deref()));
     differences
 }
 
@@ -154,6 +154,14 @@ mod tests {
         let desired = desired_model(&spec(Platform::Bedrock, "bedrock/x", None), &capabilities(true));
         let mut model = stored(&desired);
         model.endpoint = Some(PLACEHOLDER_ENDPOINT.into());
+        assert_eq!(plan_model(&Match::Ours(&model), &desired), None);
+    }
+
+    #[test]
+    fn a_placeholder_that_the_client_reads_as_none_is_no_difference() {
+        let desired = desired_model(&spec(Platform::Bedrock, "bedrock/x", None), &capabilities(false));
+        let mut model = stored(&desired);
+        model.endpoint = None;
         assert_eq!(plan_model(&Match::Ours(&model), &desired), None);
     }
 

@@ -1,0 +1,3 @@
+//! Secrets and settings that change take effect by themselves.
+
+#![allow(missing_docs, reason = "a test program has no API")]
