@@ -4,6 +4,8 @@
 //! A suite builds a [`World`], applies manifests, waits for what a user of the cluster would see, lets a user of the
 //! simulated GitLab ask, and looks into the journals of API server and GitLab.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a suite ends where its world cannot go on")]
+
 pub mod manifests;
 pub mod operator;
 pub mod programs;

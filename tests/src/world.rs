@@ -246,7 +246,7 @@ impl World {
         let operator = |user: &str| user == "system:serviceaccount:duo-operator:duo-operator";
         let mut writes: Vec<String> = self
             .control_plane
-            .writes_since(mark.0.clone(), operator)
+            .writes_since(mark.0, operator)
             .await
             .expect("the journal")
             .into_iter()

@@ -3,6 +3,8 @@
 //! This crate holds the types, their schemas and CEL rules, the condition types and reasons, and the names of
 //! annotations and labels. It knows no Kubernetes client, no GitLab client and no runtime.
 
+#![expect(clippy::duplicated_attributes, reason = "several print columns of one kind are not a duplicate")]
+
 pub mod annotations;
 pub mod assignment;
 pub mod common;
