@@ -22,6 +22,10 @@ async fn invalid_models_get_all_messages_in_one_string() {
         ),
         (json!({"name": "taken"}), "Name has already been taken"),
         (json!({"endpoint": "ftp://a/v1"}), "Endpoint is blocked: Only allowed schemes are http, https"),
+        (
+            json!({"endpoint": format!("http://a/{}", "x".repeat(2048))}),
+            "Endpoint is too long (maximum is 2048 characters)",
+        ),
         (json!({"identifier": long}), "Identifier is too long (maximum is 255 characters)"),
     ];
     for (change, expected) in cases {

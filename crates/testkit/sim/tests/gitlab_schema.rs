@@ -181,7 +181,7 @@ async fn bad_variables_and_bodies_are_422() {
 }
 
 #[tokio::test]
-async fn accepted_requests_are_recorded_for_a_second_engine() {
+async fn requests_are_recorded_with_the_verdict_for_a_second_engine() {
     let path = std::env::temp_dir().join(format!("duo-sim-record-{}.jsonl", std::process::id()));
     let config = duo_sim::gitlab::Config { record: Some(path.clone()), ..config(OLD) };
     let gitlab = duo_sim::gitlab::start(config).await.unwrap();
@@ -191,7 +191,8 @@ async fn accepted_requests_are_recorded_for_a_second_engine() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 1, "refused requests are not recorded: {text}");
+    let verdicts: Vec<_> = lines.iter().map(|line| line["accepted"].as_bool().unwrap()).collect();
+    assert_eq!(verdicts, [true, false], "{text}");
     assert_eq!(lines[0]["schema"], "18.9");
     assert_eq!(lines[0]["variables"], json!({"a": 1}));
     let query = lines[0]["query"].as_str().unwrap();

@@ -92,7 +92,8 @@ pub struct Config {
     /// PEM private key of the chain.
     #[arg(long, requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// File to which every accepted GraphQL request is appended as a line of JSON.
+    /// File to which every GraphQL request is appended as a line of JSON (`schema`, `query`, `variables`, `accepted`),
+    /// so that a second engine can judge it again; may hold what variables held, model keys included.
     #[arg(long, env = "DUO_SIM_RECORD")]
     pub record: Option<PathBuf>,
     /// Unrelated types that swell the introspection answer (about 2 kB each) to a real instance's several MB.

@@ -120,11 +120,14 @@ impl Sim {
         due
     }
 
-    /// Appends an accepted request to the record file, one JSON object a line.
-    pub fn record(&self, line: &str, query: &str, variables: &Value) {
+    /// Appends a request to the record file, one JSON object a line, with the engine's verdict.
+    pub fn record(&self, line: &str, query: &str, name: Option<&str>, variables: &Value, accepted: bool) {
         let Some(file) = &self.record else { return };
         // one write a line: several instances may append to one file
-        let entry = format!("{}\n", json!({"schema": line, "query": query, "variables": variables}));
+        let entry = format!(
+            "{}\n",
+            json!({"schema": line, "query": query, "operation_name": name, "variables": variables, "accepted": accepted})
+        );
         if let Err(error) = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(entry.as_bytes()) {
             tracing::warn!(%error, "the record file cannot be written");
         }

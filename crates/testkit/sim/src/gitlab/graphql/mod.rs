@@ -109,10 +109,19 @@ pub async fn handle(sim: &Arc<Sim>, caller: Caller, request: &Request) -> Answer
 
     let filtered = introduced::filter(&request.query, version);
     let text = filtered.as_ref().map_or(request.query.as_str(), |filtered| filtered.executed.as_str());
+    let recorded = filtered.as_ref().map_or(text, |filtered| &filtered.recorded).to_owned();
+    let operation_name = request.operation_name.as_deref();
+    let refused = |errors: Vec<Value>, by_engine: bool| {
+        // a release between the documented lines refuses what its line has: no verdict for a second engine
+        if by_engine && schemas.whole {
+            sim.record(schemas.line, &recorded, operation_name, &request.variables, false);
+        }
+        Answer::json(200, &json!({"errors": errors}), Vec::new())
+    };
     let document = match ExecutableDocument::parse_and_validate(&schemas.executed, text, "query.graphql") {
         Ok(document) => document,
         Err(invalid) => {
-            return Answer::json(200, &json!({"errors": wording::document_errors(&invalid.errors)}), Vec::new());
+            return refused(wording::document_errors(&invalid.errors), true);
         }
     };
     let operation = match document.operations.get(request.operation_name.as_deref()) {
@@ -131,12 +140,12 @@ pub async fn handle(sim: &Arc<Sim>, caller: Caller, request: &Request) -> Answer
     let errors = variables::errors(&schemas.executed, operation, values, verdict.as_deref());
     let coerced = match coerced {
         Ok(coerced) if errors.is_empty() => coerced,
-        _ => return Answer::json(200, &json!({"errors": errors}), Vec::new()),
+        _ => return refused(errors, verdict.is_some()),
     };
     if let Some(message) = limits::exceeded(&document, operation, &caller) {
         return Answer::refused(200, &message);
     }
-    sim.record(schemas.line, filtered.as_ref().map_or(text, |filtered| &filtered.recorded), &request.variables);
+    sim.record(schemas.line, &recorded, operation_name, &request.variables, true);
 
     let ctx = Arc::new(resolve::Ctx {
         sim: Arc::clone(sim),

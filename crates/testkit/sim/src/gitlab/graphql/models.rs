@@ -10,6 +10,8 @@ use crate::gitlab::state::{Model, State};
 use crate::gitlab::version::Version;
 use crate::gitlab::{rights, urls};
 
+/// The gateway takes 255 only: a longer one saves here and fails there.
+const MAX_ENDPOINT: usize = 2048;
 const MAX_IDENTIFIER: usize = 255;
 /// A database check, not a validation: longer names end as HTTP 500.
 const MAX_NAME: usize = 255;
@@ -148,7 +150,9 @@ fn invalid(state: &State, model: &Model) -> Vec<String> {
                 errors.push("Endpoint must be a valid URL".to_owned());
             }
             Some(endpoint) => {
-                if let Err(reason) = urls::parse(endpoint) {
+                if endpoint.chars().count() > MAX_ENDPOINT {
+                    errors.push(format!("Endpoint is too long (maximum is {MAX_ENDPOINT} characters)"));
+                } else if let Err(reason) = urls::parse(endpoint) {
                     errors.push(format!("Endpoint is blocked: {reason}"));
                 }
             }

@@ -26,6 +26,8 @@ pub struct Schemas {
     pub introspection: Bytes,
     /// Which documented line it derives from: `19.5` or `18.9`.
     pub line: &'static str,
+    /// Nothing was taken out of that line.
+    pub whole: bool,
 }
 
 /// Builds the schema of a release. `filler_types` unrelated types swell the stored introspection answer to the size a
@@ -48,7 +50,8 @@ pub fn build(version: Version, filler_types: usize) -> Result<Schemas, String> {
         }
     }
     let executed = Schema::parse_and_validate(text, "executed.graphql").map_err(|error| error.to_string())?;
-    Ok(Schemas { executed, introspection, line })
+    let whole = version.at_least(19, 1) || (version.at_least(18, 7) && !version.has_model_provider());
+    Ok(Schemas { executed, introspection, line, whole })
 }
 
 /// Takes out what came after `version`.
