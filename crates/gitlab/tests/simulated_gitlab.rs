@@ -377,6 +377,17 @@ async fn an_upgrade_of_gitlab_is_noticed_while_observing_and_while_writing() {
 }
 
 #[tokio::test]
+async fn an_upgrade_is_noticed_by_observing_alone_although_the_older_query_still_fits() {
+    let gitlab = gitlab("18.9.0").await;
+    let client = admin(&gitlab);
+    client.create_model(&mixtral()).await.unwrap();
+    client.observe().await.unwrap();
+    gitlab.edit(|s| s.instance.version = "19.5.0".parse().unwrap());
+    let seen = client.observe().await.unwrap();
+    assert_eq!(seen.models.unwrap()[0].provider, Some(ModelProvider::Api));
+}
+
+#[tokio::test]
 async fn a_read_only_instance_is_its_own_category() {
     let gitlab = gitlab("19.5.0").await;
     gitlab.edit(|s| s.instance.read_only = true);
