@@ -160,7 +160,7 @@ async fn lead(
         Driver::new("AIGateway", metrics, args.resync),
         Arc::clone(&ctx),
         stop.clone(),
-        |object, ctx| async move { gateway::reconcile(object, &ctx).await },
+        |object, ctx| async move { Box::pin(gateway::reconcile(object, &ctx)).await },
     ));
     controllers.spawn(control(
         stores.models,

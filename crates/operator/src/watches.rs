@@ -245,9 +245,12 @@ fn valid<K: Resource>(event: Event<DeserializeGuard<K>>, kind: &str) -> Option<E
     })
 }
 
+/// A watch's events, with the number of the watch that they come from.
+type Tagged<K> = futures::stream::BoxStream<'static, (usize, Result<Event<K>, watcher::Error>)>;
+
 /// Several namespaces' watches as one: the lists of all must be complete before the cache counts as filled.
 struct Merged<K> {
-    streams: futures::stream::SelectAll<futures::stream::BoxStream<'static, (usize, Result<Event<K>, watcher::Error>)>>,
+    streams: futures::stream::SelectAll<Tagged<K>>,
     listing: Vec<bool>,
     single: bool,
 }

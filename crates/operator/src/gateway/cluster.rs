@@ -51,7 +51,7 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Cluster, E
         }
     };
     let config_hash = bundle.config_hash.clone();
-    let live = apply(gateway, bundle, ctx).await?;
+    let live = Box::pin(apply(gateway, bundle, ctx)).await?;
     let (available, replicas, ready_replicas) = availability(gateway, Some(&live));
     let served = pods::serving(gateway, &config_hash, ctx).await?;
     let accepted = served.finding(&config_hash);

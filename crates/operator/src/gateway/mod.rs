@@ -35,7 +35,7 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
         Changed::Gone => return Ok(Next::OnChange),
     };
 
-    let cluster = cluster::run(&live, ctx).await?;
+    let cluster = Box::pin(cluster::run(&live, ctx)).await?;
     let gitlab = gitlab::run(&mut live, &api, &cluster, ctx).await?;
 
     let next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_jittered(&live)));
