@@ -40,8 +40,7 @@ impl App {
         level: Option<LevelSwitch>,
     ) -> Result<Self, LoadError> {
         let active = Active::build(&settings, mounted, None)?;
-        let keys = KeyRing::new(settings.key_refresh_pause);
-        keys.set_sources(active.sources.clone());
+        let keys = KeyRing::new(active.sources.clone(), settings.key_refresh_pause);
         if let Some(level) = &level {
             level.set(active.log_level);
         }

@@ -72,20 +72,19 @@ impl Gateway {
         }
 
         let stop_accepting = CancellationToken::new();
-        let patience = app.active().timeouts.overall + LAST_WORDS;
-        let shared = app.clone();
+        let (shared, patient) = (app.clone(), app.clone());
         let serve_api = listen::serve(
             api,
             move |request, client| server::handle(shared.clone(), request, client),
             stop_accepting.clone(),
-            patience,
+            move || patient.active().timeouts.overall + LAST_WORDS,
         );
         let shared = app.clone();
         let serve_metrics = listen::serve(
             metrics,
             move |request, _| admin::handle(shared.clone(), request),
             stop_accepting.clone(),
-            LAST_WORDS,
+            || LAST_WORDS,
         );
         let servers = vec![tokio::spawn(serve_api), tokio::spawn(serve_metrics)];
         let active = app.active();

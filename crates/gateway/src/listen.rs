@@ -37,8 +37,12 @@ pub async fn bind(at: &Listen) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until `stop_accepting`, then lets the connections finish for at most `patience`.
-pub async fn serve<H, F, B>(listener: TcpListener, handler: H, stop_accepting: CancellationToken, patience: Duration)
-where
+pub async fn serve<H, F, B>(
+    listener: TcpListener,
+    handler: H,
+    stop_accepting: CancellationToken,
+    patience: impl FnOnce() -> Duration,
+) where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body + Send + 'static,
@@ -69,7 +73,7 @@ where
             let answer = handler(request, client);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // a client that goes away is an error here and nothing more
@@ -78,7 +82,7 @@ where
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(patience, graceful.shutdown()).await;
+    let _ = tokio::time::timeout(patience(), graceful.shutdown()).await;
 }
 
 async fn accept(

@@ -13,7 +13,7 @@ pub async fn watch(app: Arc<App>, config_file: PathBuf, mut seen: Fingerprint) {
     let mut unreadable = false;
     loop {
         tokio::time::sleep(app.settings.config_poll).await;
-        let now = match blocking(&config_file, |path| fingerprint_of(path)).await {
+        let now = match blocking(&config_file, fingerprint_of).await {
             Ok(now) => now,
             Err(error) => {
                 if !std::mem::replace(&mut unreadable, true) {
@@ -29,7 +29,7 @@ pub async fn watch(app: Arc<App>, config_file: PathBuf, mut seen: Fingerprint) {
             }
             continue;
         }
-        let taken = blocking(&config_file, |path| Mounted::load(path)).await.and_then(|(mounted, read)| {
+        let taken = blocking(&config_file, Mounted::load).await.and_then(|(mounted, read)| {
             app.take_over(&mounted)?;
             Ok((mounted.hash, read))
         });

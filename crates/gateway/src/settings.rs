@@ -150,8 +150,8 @@ impl Settings {
                 everyone: env.switch("AIGW_AUTH__BYPASS_EXTERNAL")?.unwrap_or(false),
                 with_header: env.switch("AIGW_AUTH__BYPASS_EXTERNAL_WITH_HEADER")?.unwrap_or(false),
             },
-            signing_key: env.rsa_key("AIGW_SELF_SIGNED_JWT__SIGNING_KEY")?,
-            validation_key: env.rsa_key("AIGW_SELF_SIGNED_JWT__VALIDATION_KEY")?,
+            signing_key: env.rsa_key("AIGW_SELF_SIGNED_JWT__SIGNING_KEY", false)?,
+            validation_key: env.rsa_key("AIGW_SELF_SIGNED_JWT__VALIDATION_KEY", true)?,
             custom_models: CustomModels {
                 enabled: env.switch("AIGW_CUSTOM_MODELS__ENABLED")?.unwrap_or(true),
                 disable_streaming: env.switch("AIGW_CUSTOM_MODELS__DISABLE_STREAMING")?.unwrap_or(false),
@@ -226,13 +226,16 @@ impl<F: Fn(&str) -> Option<String>> Env<'_, F> {
         }
     }
 
-    fn rsa_key(&self, name: &str) -> Result<Option<Secret>, SettingsError> {
+    /// A private key, or a public one where that is enough.
+    fn rsa_key(&self, name: &str, public: bool) -> Result<Option<Secret>, SettingsError> {
         let Some(value) = self.text(name) else { return Ok(None) };
         // a PEM in one line with \n written out is what shells and .env files make of it
         let value = value.replace("\\n", "\n");
-        match jsonwebtoken::EncodingKey::from_rsa_pem(value.as_bytes()) {
-            Ok(_) => Ok(Some(Secret::new(value))),
-            Err(_) => refuse(name, "is not an RSA private key in PEM; make one with `openssl genrsa 2048`"),
+        let usable = jsonwebtoken::EncodingKey::from_rsa_pem(value.as_bytes()).is_ok()
+            || (public && jsonwebtoken::DecodingKey::from_rsa_pem(value.as_bytes()).is_ok());
+        match usable {
+            true => Ok(Some(Secret::new(value))),
+            false => refuse(name, "is not an RSA private key in PEM; make one with `openssl genrsa 2048`"),
         }
     }
 

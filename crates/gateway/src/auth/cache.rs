@@ -10,6 +10,9 @@ const HALF: usize = 4096;
 
 pub(super) type Digest = [u8; 32];
 
+/// Generations of the keys and of the rules.
+pub(super) type JudgedBy = (u64, u64);
+
 /// SHA-256 of the token.
 pub(super) fn digest(token: &str) -> Digest {
     let mut out = [0; 32];
@@ -19,7 +22,7 @@ pub(super) fn digest(token: &str) -> Digest {
 
 #[derive(Clone)]
 struct Entry {
-    key_generation: u64,
+    judged_by: JudgedBy,
     until: u64,
     claims: Arc<Claims>,
 }
@@ -34,19 +37,19 @@ struct Halves {
 pub(super) struct TokenCache(Mutex<Halves>);
 
 impl TokenCache {
-    /// The claims, if the token was judged with the present keys and has not ended at `now` (Unix seconds).
-    pub(super) fn get(&self, digest: &Digest, key_generation: u64, now: u64) -> Option<Arc<Claims>> {
+    /// The claims, if the token was judged by the present keys and rules and has not ended at `now` (Unix seconds).
+    pub(super) fn get(&self, digest: &Digest, judged_by: JudgedBy, now: u64) -> Option<Arc<Claims>> {
         let halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = halves.young.get(digest).or_else(|| halves.old.get(digest))?;
-        (entry.key_generation == key_generation && now <= entry.until).then(|| entry.claims.clone())
+        (entry.judged_by == judged_by && now <= entry.until).then(|| entry.claims.clone())
     }
 
-    pub(super) fn put(&self, digest: Digest, key_generation: u64, until: u64, claims: Arc<Claims>) {
+    pub(super) fn put(&self, digest: Digest, judged_by: JudgedBy, until: u64, claims: Arc<Claims>) {
         let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if halves.young.len() >= HALF {
             halves.old = std::mem::take(&mut halves.young);
         }
-        halves.young.insert(digest, Entry { key_generation, until, claims });
+        halves.young.insert(digest, Entry { judged_by, until, claims });
     }
 
     pub(super) fn clear(&self) {
@@ -62,18 +65,19 @@ mod tests {
     fn an_entry_counts_until_its_end_and_for_its_keys_only() {
         let cache = TokenCache::default();
         let key = digest("a");
-        cache.put(key, 1, 100, Arc::default());
-        assert!(cache.get(&key, 1, 100).is_some());
-        assert!(cache.get(&key, 1, 101).is_none());
-        assert!(cache.get(&key, 2, 100).is_none());
-        assert!(cache.get(&digest("b"), 1, 100).is_none());
+        cache.put(key, (1, 1), 100, Arc::default());
+        assert!(cache.get(&key, (1, 1), 100).is_some());
+        assert!(cache.get(&key, (1, 1), 101).is_none());
+        assert!(cache.get(&key, (2, 1), 100).is_none());
+        assert!(cache.get(&key, (1, 2), 100).is_none());
+        assert!(cache.get(&digest("b"), (1, 1), 100).is_none());
     }
 
     #[test]
     fn size_is_bounded() {
         let cache = TokenCache::default();
         for n in 0..5 * HALF {
-            cache.put(digest(&n.to_string()), 1, 100, Arc::default());
+            cache.put(digest(&n.to_string()), (1, 1), 100, Arc::default());
         }
         let halves = cache.0.lock().unwrap();
         assert!(halves.young.len() + halves.old.len() <= 2 * HALF);

@@ -64,9 +64,9 @@ pub(super) enum Found {
 
 impl KeyRing {
     /// An empty ring; [`KeyRing::keep_fresh`] fills it. `pause`: least time between refreshes that requests bring about.
-    pub fn new(pause: Duration) -> Arc<Self> {
+    pub fn new(sources: Sources, pause: Duration) -> Arc<Self> {
         Arc::new(Self {
-            sources: arc_swap::ArcSwap::default(),
+            sources: arc_swap::ArcSwap::from_pointee(sources),
             state: Mutex::default(),
             generation: AtomicU64::new(0),
             fetching: tokio::sync::Mutex::new(None),

@@ -12,6 +12,7 @@ mod mint;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
@@ -94,16 +95,19 @@ pub struct Authenticator {
     /// GitLab's published keys.
     pub keys: Arc<KeyRing>,
     cache: cache::TokenCache,
+    /// Changes with the rules.
+    epoch: AtomicU64,
 }
 
 impl Authenticator {
     /// With the given published keys.
     pub fn new(keys: Arc<KeyRing>) -> Self {
-        Self { keys, cache: cache::TokenCache::default() }
+        Self { keys, cache: cache::TokenCache::default(), epoch: AtomicU64::new(0) }
     }
 
     /// Forgets all judged tokens; for when the rules have changed.
     pub fn forget(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         self.cache.clear();
     }
 
@@ -135,13 +139,13 @@ impl Authenticator {
     async fn verify(&self, token: &str, rules: &Rules) -> Result<Arc<Claims>, AuthError> {
         let now = unix_now();
         let digest = cache::digest(token);
-        let generation = self.keys.generation();
-        if let Some(claims) = self.cache.get(&digest, generation, now) {
+        // read before judging: a verdict by keys or rules that change meanwhile is never found again
+        let judged_by = (self.keys.generation(), self.epoch.load(Ordering::Acquire));
+        if let Some(claims) = self.cache.get(&digest, judged_by, now) {
             return Ok(claims);
         }
         let claims = Arc::new(claims::verify(token, &self.keys, rules).await?);
-        // the ring may have been refreshed on the way
-        self.cache.put(digest, self.keys.generation(), claims.exp.saturating_add(LEEWAY_SECONDS), claims.clone());
+        self.cache.put(digest, judged_by, claims.exp.saturating_add(LEEWAY_SECONDS), claims.clone());
         Ok(claims)
     }
 }

@@ -119,9 +119,11 @@ async fn a_server_that_is_not_there_is_503_at_once_and_one_that_is_silent_504_in
         *folder.lock().unwrap() = Some(made);
     })
     .await;
-    for (path, body) in endpoints(&world) {
+    let world = &world;
+    let calls = endpoints(world).into_iter().map(|(path, body)| async move {
         assert_eq!(world.post(path, &body).await.status(), 504, "{path}");
-    }
+    });
+    futures::future::join_all(calls).await;
 }
 
 #[tokio::test]

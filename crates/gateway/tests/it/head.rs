@@ -136,3 +136,11 @@ async fn the_access_log_says_who_asked_what_of_which_model() {
     );
     assert!(metrics.contains("unit_primitive=\"complete_code\",finish_reason=\"stop\"} 1"), "{metrics}");
 }
+
+#[tokio::test]
+async fn http_2_without_tls_is_served_on_the_same_port() {
+    let world = world().await;
+    let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let answer = http.get(world.url("/monitoring/healthz")).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
+}

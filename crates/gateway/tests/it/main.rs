@@ -16,4 +16,5 @@ mod prompts;
 mod reload;
 mod secrets;
 mod support;
+mod tls;
 mod tokens;
