@@ -19,7 +19,8 @@ pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) ->
             gateway_url: settings.ai_gateway_url,
             timeout_seconds: settings.timeout_seconds,
         }),
-        models: observation.models.map(|models| {
+        // Without the list of features the token lacks a right: then nothing may be concluded from what is not listed.
+        models: observation.models.filter(|_| observation.features.is_some()).map(|models| {
             models
                 .into_iter()
                 .map(|model| observed::Model {

@@ -125,6 +125,7 @@ async fn lead(
         sessions: Sessions::new(
             kube.clone(),
             Arc::new(move |call: duo_gitlab::CallOutcome| calls.observe(call.operation, call.result, call.duration)),
+            leadership.clone(),
         ),
         gateways: stores.gateways.clone(),
         models: stores.models.clone(),

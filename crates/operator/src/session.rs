@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use duo_api::AIGateway;
 use duo_core::observed::{Instance, Probe};
 use duo_gitlab::{Client, ClientConfig, SchemaCache, Token};
+use duo_runtime::lease::Leadership;
 use kube::ResourceExt;
 use tokio::sync::Mutex;
 
@@ -60,11 +61,12 @@ pub(crate) struct Sessions {
     open: Mutex<HashMap<GatewayKey, Arc<Session>>>,
     schemas: SchemaCache,
     observer: duo_gitlab::CallObserver,
+    leadership: Leadership,
 }
 
 impl Sessions {
-    pub(crate) fn new(kube: kube::Client, observer: duo_gitlab::CallObserver) -> Self {
-        Self { kube, open: Mutex::default(), schemas: SchemaCache::new(), observer }
+    pub(crate) fn new(kube: kube::Client, observer: duo_gitlab::CallObserver, leadership: Leadership) -> Self {
+        Self { kube, open: Mutex::default(), schemas: SchemaCache::new(), observer, leadership }
     }
 
     /// The session of a gateway, by the token that its Secret holds now.
@@ -96,7 +98,12 @@ impl Sessions {
             },
             self.schemas.clone(),
         )?
-        .with_observer(Arc::clone(&self.observer));
+        .with_observer(Arc::clone(&self.observer))
+        // Asked when a write is sent, not when a reconcile began: no write outlives the lease.
+        .with_write_budget(Arc::new({
+            let leadership = self.leadership.clone();
+            move || leadership.remaining()
+        }));
         let session = Arc::new(Session {
             client,
             identity,
