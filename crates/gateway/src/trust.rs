@@ -20,7 +20,11 @@ impl Trust {
     /// # Errors
     /// A text naming the bundle that is not PEM certificates.
     pub fn gather(bundles: &[(&str, &[u8])]) -> Result<Self, String> {
-        let mut roots: Vec<CertificateDer<'static>> = rustls_native_certs::load_native_certs().certs;
+        let native = rustls_native_certs::load_native_certs();
+        for error in &native.errors {
+            tracing::warn!(error = %error, "certificates of the system (or of SSL_CERT_FILE, SSL_CERT_DIR) cannot be read");
+        }
+        let mut roots: Vec<CertificateDer<'static>> = native.certs;
         if roots.is_empty() {
             roots.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
         }

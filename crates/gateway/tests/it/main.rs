@@ -9,6 +9,7 @@ mod chat;
 mod code;
 mod draining;
 mod failures;
+mod gitlab;
 mod head;
 mod models;
 mod process;
