@@ -10,7 +10,11 @@ use gitlab_support::*;
 use serde_json::json;
 
 async fn ready(version: Version) -> (Handle, Gateway) {
-    let pace = Pace { retry_base: Duration::from_millis(1), timeout: Some(Duration::from_secs(2)), ..Pace::default() };
+    patient(version, Duration::from_secs(60)).await
+}
+
+async fn patient(version: Version, timeout: Duration) -> (Handle, Gateway) {
+    let pace = Pace { retry_base: Duration::from_millis(1), timeout: Some(timeout), ..Pace::default() };
     let gitlab = start(Config { pace, ..config(version) }).await.unwrap();
     let gateway = Gateway::start().await;
     use_gateway(&gitlab, &gateway);
@@ -148,7 +152,7 @@ async fn chat_failures_have_gitlabs_codes() {
 
 #[tokio::test]
 async fn no_bytes_in_time_is_a1000_and_a_refused_connection_is_not() {
-    let (gitlab, _gateway) = ready(NEW).await;
+    let (gitlab, _gateway) = patient(NEW, Duration::from_millis(500)).await;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     gitlab.edit(|state| state.settings.ai_gateway_url = Some(url));
