@@ -171,7 +171,8 @@ mod tests {
             &spec(Platform::OpenAICompatible, "custom_openai/x", Some("http://v/v1")),
             &capabilities(true),
         );
-        let changes: [(&str, fn(&mut Model)); 5] = [
+        type Change = fn(&mut Model);
+        let changes: [(&str, Change); 5] = [
             ("name", |m| m.name = "N".into()),
             ("model", |m| m.family = "gpt".into()),
             ("identifier", |m| m.identifier = None),
