@@ -114,8 +114,8 @@ pub struct GitLabSpec {
     /// URL of GitLab's REST API (`AIGW_GITLAB_API_URL`); default `{url}/api/v4/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']")
-        .message("gitlab.apiUrl must be an http:// or https:// URL, for example https://gitlab.example.com/api/v4/"))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
+        .message("gitlab.apiUrl must be an http:// or https:// URL with a host, for example https://gitlab.example.com/api/v4/"))]
     pub api_url: Option<String>,
     /// Access token of an instance administrator with scope `api`.
     pub token_secret_ref: SecretKeyRef,
