@@ -56,9 +56,7 @@ impl Serving {
 pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> Result<Serving, Error> {
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let list = ListParams::default().labels(&labels::selector_text(&gateway.name_any()));
-    let pods = duo_runtime::call(format!("list Pods of {namespace}/{}", gateway.name_any()), api.list(&list)).await?;
-    let alive: Vec<Pod> = pods.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+    let alive = list(gateway, ctx).await?;
     let answers = join_all(alive.iter().filter(|pod| is_ready(pod)).map(|pod| async move {
         let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
         (pod, ask(&ctx.http, &ip).await)
@@ -87,11 +85,36 @@ fn is_ready(pod: &Pod) -> bool {
 }
 
 async fn ask(http: &reqwest::Client, ip: &str) -> Option<String> {
-    let address: std::net::IpAddr = ip.parse().ok()?;
-    let url = format!("http://{}/config/hash", std::net::SocketAddr::new(address, METRICS_PORT));
-    let answer = http.get(url).timeout(ASK_TIMEOUT).send().await.ok()?.error_for_status().ok()?;
-    let body: serde_json::Value = answer.json().await.ok()?;
+    let body = get(http, ip, "config/hash").await?;
     body.get("hash").and_then(|hash| hash.as_str()).map(ToOwned::to_owned)
+}
+
+async fn get(http: &reqwest::Client, ip: &str, path: &str) -> Option<serde_json::Value> {
+    let address: std::net::IpAddr = ip.parse().ok()?;
+    let url = format!("http://{}/{path}", std::net::SocketAddr::new(address, METRICS_PORT));
+    let answer = http.get(url).timeout(ASK_TIMEOUT).send().await.ok()?.error_for_status().ok()?;
+    answer.json().await.ok()
+}
+
+/// Whether users' last call of this model through some ready pod failed, by the gateway's own count.
+pub(crate) async fn model_is_failing(gateway: &AIGateway, model: &str, ctx: &Context) -> Result<bool, Error> {
+    let pods = list(gateway, ctx).await?;
+    let answers = join_all(pods.iter().filter(|pod| is_ready(pod)).map(|pod| async move {
+        let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
+        get(&ctx.http, &ip, "models/failing").await
+    }))
+    .await;
+    Ok(answers.iter().flatten().any(|body| {
+        body.get("failing").and_then(|list| list.as_array()).into_iter().flatten().any(|name| name == model)
+    }))
+}
+
+async fn list(gateway: &AIGateway, ctx: &Context) -> Result<Vec<Pod>, Error> {
+    let namespace = gateway.namespace().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &namespace);
+    let labels = ListParams::default().labels(&labels::selector_text(&gateway.name_any()));
+    let pods = duo_runtime::call(format!("list Pods of {namespace}/{}", gateway.name_any()), api.list(&labels)).await?;
+    Ok(pods.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect())
 }
 
 async fn touch(api: &Api<Pod>, pod: &Pod, hash: &str) -> Result<(), Error> {

@@ -43,7 +43,9 @@ pub(super) async fn run(
             .as_deref()
             .and_then(|at| at.parse::<jiff::Timestamp>().ok())
             .map(jiff::Timestamp::as_second),
-        passed: conditions::is_true(&before.conditions, CONNECTION_VERIFIED),
+        // A model that fails its users is asked again soon, whatever it answered hours ago.
+        passed: conditions::is_true(&before.conditions, CONNECTION_VERIFIED)
+            && !crate::gateway::model_is_failing(gateway, &model.name_any(), ctx).await?,
     };
     let retry = RETRY_SECONDS.min(i64::try_from(ctx.resync.as_secs()).unwrap_or(i64::MAX)).max(1);
     let due = due_in(&last, &fingerprint, jiff::Timestamp::now().as_second(), retry);
