@@ -8,12 +8,9 @@ use duo_core::claims::Claimant;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
+use crate::error::Error;
 use crate::report::Reporter;
 use crate::session::Sessions;
-
-/// Reason why GitLab may not be written to now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotLeading;
 
 /// Shared by all reconcilers.
 pub(crate) struct Context {
@@ -72,8 +69,8 @@ impl Context {
     }
 
     /// Asked before every write to GitLab: a process that lost its lease writes no more.
-    pub(crate) fn may_write(&self) -> Result<(), NotLeading> {
-        if self.leadership.is_valid() { Ok(()) } else { Err(NotLeading) }
+    pub(crate) fn may_write(&self) -> Result<(), Error> {
+        if self.leadership.is_valid() { Ok(()) } else { Err(Error::NotLeading) }
     }
 
     /// The resync period, spread by up to a tenth so that not all objects look at GitLab in the same second.

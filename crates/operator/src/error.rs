@@ -13,12 +13,6 @@ pub(crate) enum Error {
     NotLeading,
 }
 
-impl From<crate::context::NotLeading> for Error {
-    fn from(_: crate::context::NotLeading) -> Self {
-        Self::NotLeading
-    }
-}
-
 impl Error {
     /// Bounded word for metrics.
     pub(crate) fn category(&self) -> &'static str {

@@ -86,7 +86,7 @@ async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<
     if !url_rules::same(found, Some(&gateway_url(gateway))) {
         return Ok(());
     }
-    ctx.may_write().map_err(|error| Failure::Reconcile(error.into()))?;
+    ctx.may_write().map_err(Failure::Reconcile)?;
     let input = SettingsInput { ai_gateway_url: Some(url_rules::normalize(previous)), ..SettingsInput::default() };
     let result = session.client.update_settings(&input).await;
     session.changed().await;

@@ -1,0 +1,140 @@
+//! Who is reconciled when what changes.
+
+use std::sync::Arc;
+
+use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use tokio::sync::mpsc;
+
+use super::Stores;
+use duo_api::annotations::GATEWAY_LABEL;
+
+#[derive(Clone)]
+pub(super) struct Router {
+    pub(super) stores: Stores,
+    pub(super) gateways: mpsc::Sender<ObjectRef<AIGateway>>,
+    pub(super) models: mpsc::Sender<ObjectRef<SelfHostedModel>>,
+    pub(super) assignments: mpsc::Sender<ObjectRef<FeatureAssignment>>,
+}
+
+impl Router {
+    pub(super) async fn gateway_changed(self, gateway: Arc<AIGateway>, own: bool, dependents: bool) {
+        let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
+        if own {
+            let _ = self.gateways.send(ObjectRef::from_obj(gateway.as_ref())).await;
+        }
+        if dependents {
+            self.wake_dependents(&namespace, &name).await;
+            // Another gateway for the same GitLab may take over when this one goes.
+            let key = duo_core::url_rules::instance_key(&gateway.spec.gitlab.url);
+            for other in self.stores.gateways.state() {
+                let same = duo_core::url_rules::instance_key(&other.spec.gitlab.url) == key;
+                if same && other.uid() != gateway.uid() {
+                    let _ = self.gateways.send(ObjectRef::from_obj(other.as_ref())).await;
+                }
+            }
+        }
+    }
+
+    async fn wake_dependents(&self, namespace: &str, gateway: &str) {
+        for model in self.stores.models.state() {
+            if model.namespace().as_deref() == Some(namespace) && model.spec.gateway_ref.name == gateway {
+                let _ = self.models.send(ObjectRef::from_obj(model.as_ref())).await;
+            }
+        }
+        for item in self.stores.assignments.state() {
+            if item.namespace().as_deref() == Some(namespace) && item.spec.gateway_ref.name == gateway {
+                let _ = self.assignments.send(ObjectRef::from_obj(item.as_ref())).await;
+            }
+        }
+    }
+
+    pub(super) async fn model_changed(self, model: Arc<SelfHostedModel>, own: bool, dependents: bool) {
+        if own {
+            let _ = self.models.send(ObjectRef::from_obj(model.as_ref())).await;
+        }
+        if dependents {
+            let (namespace, gateway) = (model.namespace().unwrap_or_default(), model.spec.gateway_ref.name.clone());
+            let _ = self.gateways.send(ObjectRef::new(&gateway).within(&namespace)).await;
+            // Siblings whose claim lost may win now; assignments wait for the model's id.
+            for other in self.stores.models.state() {
+                let same = other.spec.gateway_ref.name == gateway && other.namespace().as_deref() == Some(&namespace);
+                let contends = other.spec.display_name == model.spec.display_name
+                    || other.spec.identifier == model.spec.identifier;
+                if same && contends && other.uid() != model.uid() {
+                    let _ = self.models.send(ObjectRef::from_obj(other.as_ref())).await;
+                }
+            }
+            for item in self.stores.assignments.state() {
+                let references = item.spec.model_ref.as_ref().is_some_and(|r| r.name == model.name_any());
+                if references && item.namespace().as_deref() == Some(&namespace) {
+                    let _ = self.assignments.send(ObjectRef::from_obj(item.as_ref())).await;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn assignment_changed(self, item: Arc<FeatureAssignment>, own: bool, dependents: bool) {
+        if own {
+            let _ = self.assignments.send(ObjectRef::from_obj(item.as_ref())).await;
+        }
+        if dependents {
+            let (namespace, gateway) = (item.namespace().unwrap_or_default(), item.spec.gateway_ref.name.clone());
+            let _ = self.gateways.send(ObjectRef::new(&gateway).within(&namespace)).await;
+            if let Some(reference) = &item.spec.model_ref {
+                let _ = self.models.send(ObjectRef::new(&reference.name).within(&namespace)).await;
+            }
+            for other in self.stores.assignments.state() {
+                let same = other.spec.gateway_ref.name == gateway && other.namespace().as_deref() == Some(&namespace);
+                let contends = other.spec.features.iter().any(|feature| item.spec.features.contains(feature));
+                if same && contends && other.uid() != item.uid() {
+                    let _ = self.assignments.send(ObjectRef::from_obj(other.as_ref())).await;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn child_changed<K: Resource<DynamicType = ()> + Sync>(&self, child: &PartialObjectMeta<K>) {
+        if let (Some(namespace), Some(gateway)) = (child.namespace(), child.labels().get(GATEWAY_LABEL)) {
+            let _ = self.gateways.send(ObjectRef::new(gateway).within(&namespace)).await;
+        }
+    }
+
+    pub(super) async fn input_changed<K: Resource<DynamicType = ()> + Sync>(
+        &self,
+        kind: &str,
+        input: &PartialObjectMeta<K>,
+    ) {
+        let (namespace, name) = (input.namespace().unwrap_or_default(), input.name_any());
+        let mut woken: Vec<String> = Vec::new();
+        for gateway in self.stores.gateways.state() {
+            if gateway.namespace().as_deref() == Some(&namespace) && gateway_refers_to(&gateway, kind, &name) {
+                woken.push(gateway.name_any());
+                self.wake_dependents(&namespace, &gateway.name_any()).await;
+            }
+        }
+        for model in self.stores.models.state() {
+            let refers = kind == "Secret" && model.spec.api_key_secret_ref.as_ref().is_some_and(|r| r.name == name);
+            if refers && model.namespace().as_deref() == Some(&namespace) {
+                woken.push(model.spec.gateway_ref.name.clone());
+                let _ = self.models.send(ObjectRef::from_obj(model.as_ref())).await;
+            }
+        }
+        for gateway in woken {
+            let _ = self.gateways.send(ObjectRef::new(&gateway).within(&namespace)).await;
+        }
+    }
+}
+
+fn gateway_refers_to(gateway: &AIGateway, kind: &str, name: &str) -> bool {
+    let bundle = gateway.spec.gitlab.ca_bundle_ref.as_ref();
+    if bundle.is_some_and(|bundle| bundle.name == name && format!("{:?}", bundle.kind) == kind) {
+        return true;
+    }
+    let bedrock = gateway.spec.providers.as_ref().and_then(|providers| providers.bedrock.as_ref());
+    kind == "Secret"
+        && (gateway.spec.gitlab.token_secret_ref.name == name
+            || bedrock.and_then(|b| b.credentials_secret_ref.as_ref()).is_some_and(|reference| reference.name == name))
+}
