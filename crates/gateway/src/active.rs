@@ -18,6 +18,9 @@ use crate::upstream::{Declared, Directory, Timeouts, UpstreamSettings};
 
 /// Time for one model call where nothing else is said.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Idle connections are let go before the server does it: uvicorn, which vLLM runs on, closes them after 5 s, and a
+/// request that meets the closing is lost.
+const IDLE: Duration = Duration::from_secs(4);
 /// No connection to a model server or to GitLab within this time: it is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -196,6 +199,7 @@ fn client(trust: &Trust, discovery: bool) -> Result<reqwest::Client, LoadError> 
         .tls_certs_only(trust.certificates())
         .redirect(redirects)
         .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE)
         .user_agent(concat!("duo-gateway/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| LoadError::File { file: "TLS".to_owned(), problem: crate::upstream::innermost(&error) })

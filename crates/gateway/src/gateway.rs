@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config_store::{Fingerprint, LoadError, Mounted};
+use crate::listen::Stages;
 use crate::logging::{self, LevelSwitch, Sink};
 use crate::settings::Settings;
 use crate::{admin, listen, reload, server};
@@ -45,7 +45,7 @@ pub struct Gateway {
     app: Arc<App>,
     api: SocketAddr,
     metrics: SocketAddr,
-    stop_accepting: CancellationToken,
+    stages: Stages,
     servers: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
 }
@@ -71,19 +71,19 @@ impl Gateway {
             background.push(tokio::spawn(reload::watch(app.clone(), file, seen)));
         }
 
-        let stop_accepting = CancellationToken::new();
+        let stages = Stages::default();
         let (shared, patient) = (app.clone(), app.clone());
         let serve_api = listen::serve(
             api,
             move |request, client| server::handle(shared.clone(), request, client),
-            stop_accepting.clone(),
+            stages.clone(),
             move || patient.active().timeouts.overall + LAST_WORDS,
         );
         let shared = app.clone();
         let serve_metrics = listen::serve(
             metrics,
             move |request, _| admin::handle(shared.clone(), request),
-            stop_accepting.clone(),
+            stages.clone(),
             || LAST_WORDS,
         );
         let servers = vec![tokio::spawn(serve_api), tokio::spawn(serve_metrics)];
@@ -98,7 +98,7 @@ impl Gateway {
             "listening"
         );
         warn_of_switches(&app.settings);
-        Ok(Self { app, api: api_addr, metrics: metrics_addr, stop_accepting, servers, background })
+        Ok(Self { app, api: api_addr, metrics: metrics_addr, stages, servers, background })
     }
 
     /// Where the API listens.
@@ -115,10 +115,11 @@ impl Gateway {
     /// connections; returns when the last answer is out, at the latest one model call later.
     pub async fn stop(mut self) {
         self.app.start_draining();
+        self.stages.draining.cancel();
         let drain = self.app.active().drain;
         tracing::info!(seconds = drain.as_secs_f64(), "stopping: no longer ready, still accepting");
         tokio::time::sleep(drain).await;
-        self.stop_accepting.cancel();
+        self.stages.closing.cancel();
         tracing::info!("no longer accepting, finishing what is under way");
         for server in std::mem::take(&mut self.servers) {
             let _ = server.await;
@@ -129,7 +130,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.stop_accepting.cancel();
+        self.stages.killed.cancel();
         for task in self.servers.iter().chain(&self.background) {
             task.abort();
         }

@@ -3,18 +3,20 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::settings::Listen;
 
@@ -36,13 +38,20 @@ pub async fn bind(at: &Listen) -> std::io::Result<TcpListener> {
         .map_err(|error| std::io::Error::new(error.kind(), format!("{}:{}: {error}", at.host, at.port)))
 }
 
-/// Serves until `stop_accepting`, then lets the connections finish for at most `patience`.
-pub async fn serve<H, F, B>(
-    listener: TcpListener,
-    handler: H,
-    stop_accepting: CancellationToken,
-    patience: impl FnOnce() -> Duration,
-) where
+/// The steps of stopping, in their order.
+#[derive(Clone, Default)]
+pub struct Stages {
+    /// Still accepting; HTTP/2 clients are told to go elsewhere (HTTP/1 ones learn it with their next answer).
+    pub draining: CancellationToken,
+    /// No more new connections; those there finish what is under way.
+    pub closing: CancellationToken,
+    /// Everything ends at once.
+    pub killed: CancellationToken,
+}
+
+/// Serves until closing, then lets the connections finish for at most `patience`.
+pub async fn serve<H, F, B>(listener: TcpListener, handler: H, stages: Stages, patience: impl FnOnce() -> Duration)
+where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body + Send + 'static,
@@ -56,33 +65,71 @@ pub async fn serve<H, F, B>(
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .max_concurrent_streams(256);
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
+    // of this listener only: the other one may still have connections to finish
+    let stages = Stages { killed: stages.killed.child_token(), ..stages };
     let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let (stream, slot) = tokio::select! {
             biased;
-            () = stop_accepting.cancelled() => break,
+            () = stages.closing.cancelled() => break,
             accepted = accept(&listener, &slots) => match accepted {
                 Some(accepted) => accepted,
                 None => break,
             },
         };
         let Ok(client) = stream.peer_addr() else { continue };
-        let handler = handler.clone();
-        let service = service_fn(move |request| {
-            let answer = handler(request, client);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // a client that goes away is an error here and nothing more
-            let _ = connection.await;
+        let (handler, builder, stages) = (handler.clone(), builder.clone(), stages.clone());
+        connections.spawn(async move {
+            connection(&builder, stream, client, handler, &stages).await;
             drop(slot);
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(patience(), graceful.shutdown()).await;
+    connections.close();
+    let _ = tokio::time::timeout(patience(), connections.wait()).await;
+    stages.killed.cancel();
+}
+
+/// One connection to its end. A client that goes away is an error to hyper and nothing to us.
+async fn connection<H, F, B>(
+    builder: &Builder<TokioExecutor>,
+    stream: TcpStream,
+    client: SocketAddr,
+    handler: H,
+    stages: &Stages,
+) where
+    H: Fn(Request<Incoming>, SocketAddr) -> F,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let http2 = AtomicBool::new(false);
+    let service = service_fn(|request: Request<Incoming>| {
+        http2.store(request.version() == Version::HTTP_2, Ordering::Relaxed);
+        let answer = handler(request, client);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let (mut drained, mut closed) = (false, false);
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = stages.killed.cancelled() => return,
+            () = stages.draining.cancelled(), if !drained => {
+                drained = true;
+                // an idle HTTP/1 connection would be closed at once, under a request that may be on its way
+                if http2.load(Ordering::Relaxed) {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = stages.closing.cancelled(), if !closed => {
+                closed = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
 }
 
 async fn accept(

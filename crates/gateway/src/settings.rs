@@ -105,6 +105,15 @@ pub struct Logging {
     pub requests: bool,
 }
 
+/// Variables of the official image that change who may read or do what. To pass over one of them in silence would leave
+/// the administrator believing in a protection that is not there.
+const UNSUPPORTED: [(&str, &str); 4] = [
+    ("AIGW_FASTAPI__TLS__ENABLED", "this gateway does not end TLS itself: put a proxy or an Ingress in front of it"),
+    ("AIGW_MTLS__ENABLED", "client certificates towards model servers are not supported"),
+    ("AIGW_BEDROCK_GUARDRAIL_CONFIG", "guardrails are not supported"),
+    ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "signatures are always checked; AIGW_AUTH__BYPASS_EXTERNAL lets everybody in"),
+];
+
 /// A variable that cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{variable}: {problem}")]
@@ -126,6 +135,15 @@ impl Settings {
         config_file: Option<PathBuf>,
     ) -> Result<Self, SettingsError> {
         let env = Env(&variable);
+        for (name, why) in UNSUPPORTED {
+            // `false` is the default that people write out
+            if env
+                .text(name)
+                .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off"))
+            {
+                return refuse(name, format!("{why}; unset it"));
+            }
+        }
         Ok(Self {
             api: Listen {
                 host: env.text("AIGW_FASTAPI__API_HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
@@ -324,10 +342,19 @@ mod tests {
             ("AIGW_DUO_CHAT__MODEL_REQUEST_TIMEOUT", "-3"),
             ("AIGW_LOGGING__LEVEL", "loud"),
             ("AWS_BEDROCK_RUNTIME_ENDPOINT", "vpce"),
+            ("AIGW_FASTAPI__TLS__ENABLED", "true"),
+            ("AIGW_MTLS__ENABLED", "1"),
+            ("AIGW_BEDROCK_GUARDRAIL_CONFIG", "{}"),
+            ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "true"),
         ] {
             let error = read(&[(name, value)]).expect_err(name);
             assert_eq!(error.variable, name);
         }
+    }
+
+    #[test]
+    fn what_is_not_supported_may_be_switched_off() {
+        assert!(read(&[("AIGW_FASTAPI__TLS__ENABLED", "False"), ("AIGW_MTLS__ENABLED", "")]).is_ok());
     }
 
     #[test]

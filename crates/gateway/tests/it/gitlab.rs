@@ -131,3 +131,37 @@ async fn no_token_of_gitlab_is_in_the_logs() {
     let header = token.expose().split('.').next().unwrap();
     assert!(!world.logs.text().contains(header));
 }
+
+#[tokio::test]
+async fn openai_compatible_servers_and_azure_serve_every_feature_with_the_models_key() {
+    let (gitlab, _bedrock, _world) = scenario("18.9.0").await;
+    for azure in [false, true] {
+        let config = duo_sim::openai::Config {
+            api_keys: vec![duo_sim::upstream::Secret::new("server-key")],
+            served_model_names: vec!["the-model".to_owned()],
+            azure,
+            ..duo_sim::openai::Config::default()
+        };
+        let server = duo_sim::openai::start(config).await.unwrap();
+        let (identifier, family, endpoint) = if azure {
+            ("azure/the-model", "gpt", format!("{}/", server.url()))
+        } else {
+            ("custom_openai/the-model", "mistral", format!("{}/v1/", server.url()))
+        };
+        gitlab.edit(|state| {
+            for model in state.models.values_mut() {
+                identifier.clone_into(&mut model.identifier);
+                family.clone_into(&mut model.family);
+                model.endpoint = Some(endpoint.clone());
+                model.api_token = Some("server-key".to_owned());
+            }
+        });
+        for what in [What::Chat, What::CodeCompletion, What::CodeGeneration, What::ExplainCode, What::CommitMessage] {
+            let outcome = gitlab.ask(what, &Ask::default()).await;
+            assert!(outcome.ok && !outcome.text.is_empty(), "{identifier} {what:?}: {outcome:?}");
+        }
+        gitlab.edit(|state| state.models.values_mut().for_each(|model| model.api_token = Some("wrong".to_owned())));
+        let outcome = gitlab.ask(What::Chat, &Ask::default()).await;
+        assert_eq!(outcome.calls.last().and_then(|call| call.status), Some(421), "{outcome:?}");
+    }
+}
