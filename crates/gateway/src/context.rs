@@ -126,6 +126,8 @@ impl RequestContext {
         let mut facts = self.facts();
         facts.status = Some(status);
         facts.content_type = content_type;
+        // its body is never sent
+        facts.complete |= self.0.method == Method::HEAD;
         facts.start_seconds = Some(seconds);
     }
 

@@ -38,6 +38,10 @@ async fn monitoring_needs_no_token() {
     assert_eq!((health.status().as_u16(), health.text().await.unwrap().as_str()), (200, "{}"));
     let definitions = world.http.get(world.url("/v1/models/definitions")).send().await.unwrap();
     assert_eq!(definitions.json::<Value>().await.unwrap(), json!({"models": [], "unit_primitives": []}));
+    let head = world.http.head(world.url("/"));
+    assert_eq!(head.send().await.unwrap().status(), 401);
+    let line = world.access(2).await.pop().unwrap();
+    assert_eq!((&line["method"], &line["client_disconnected"]), (&json!("HEAD"), &Value::Null), "{line}");
     let head = world.http.head(world.url("/monitoring/healthz")).send().await.unwrap();
     assert_eq!(head.status(), 405);
     assert_eq!(head.headers()["allow"], "GET");
