@@ -6,6 +6,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a suite ends where its world cannot go on")]
 
+pub mod hand;
 pub mod manifests;
 pub mod operator;
 pub mod programs;

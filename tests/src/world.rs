@@ -25,11 +25,13 @@ pub struct Options {
     pub operator: bool,
     /// More arguments of the operator.
     pub operator_args: Vec<&'static str>,
+    /// GitLab's certificate and key, for `127.0.0.1`; left out: plain HTTP.
+    pub gitlab_tls: Option<duo_testkit::pki::Identity>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { gitlab: "19.5.0", resync_seconds: 2, operator: true, operator_args: Vec::new() }
+        Self { gitlab: "19.5.0", resync_seconds: 2, operator: true, operator_args: Vec::new(), gitlab_tls: None }
     }
 }
 
@@ -60,6 +62,12 @@ impl World {
         let client = control_plane.client().expect("a client");
         let namespace = control_plane.namespace(prefix).await.expect("a namespace");
         let hosts = hosts::HostMap::new();
+        let tls = options.gitlab_tls.as_ref().map(|identity| {
+            let folder = duo_testkit::process::TempFolder::new("duo-gitlab-tls-").expect("a temporary folder");
+            std::fs::write(folder.join("tls.crt"), &identity.cert_pem).expect("a file");
+            std::fs::write(folder.join("tls.key"), &identity.key_pem).expect("a file");
+            folder
+        });
         let gitlab = gitlab::start(gitlab::Config {
             version: options.gitlab.parse().expect("a version"),
             admin_token: Some(manifests::ADMIN_TOKEN.to_owned()),
@@ -68,6 +76,8 @@ impl World {
             outbound_allowlist: vec!["127.0.0.0/8".to_owned()],
             allow_local_requests: true,
             hosts: hosts.clone(),
+            tls_cert: tls.as_ref().map(|folder| folder.join("tls.crt")),
+            tls_key: tls.as_ref().map(|folder| folder.join("tls.key")),
             ..gitlab::Config::default()
         })
         .await

@@ -7,6 +7,16 @@ pub const HAND_ASSIGNED_GRACE_SECONDS: i64 = 300;
 /// How long a deletion keeps trying to reach GitLab before it lets go, in seconds.
 pub const GITLAB_GONE_SECONDS: i64 = 600;
 
+/// How long a gateway that is being deleted waits for its dependents to be deleted too, in seconds: `kubectl delete -f`
+/// sends one deletion after the other, and a dependent whose gateway is gone cannot be taken out of GitLab any more.
+pub const GATHERING_SECONDS: i64 = 5;
+
+/// Whether a gateway that is being deleted waits for its dependents. `leaving`: those that are being deleted and still
+/// hold something in GitLab; `staying`: the others.
+pub fn gateway_waits(leaving: usize, staying: usize, deleting_for: i64) -> bool {
+    (leaving > 0 && deleting_for <= GITLAB_GONE_SECONDS) || (staying > 0 && deleting_for < GATHERING_SECONDS)
+}
+
 /// What to do about a model that is being deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -42,6 +52,20 @@ pub fn next_step(assignments: Vec<String>, leaving: bool, features: Vec<String>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_goes_after_those_that_go_with_it() {
+        for (leaving, staying, deleting_for, waits) in [
+            (0, 0, 0, false),
+            (2, 0, 100, true),
+            (2, 0, GITLAB_GONE_SECONDS + 1, false),
+            (0, 2, 0, true),
+            (0, 2, GATHERING_SECONDS, false),
+            (1, 1, GATHERING_SECONDS, true),
+        ] {
+            assert_eq!(gateway_waits(leaving, staying, deleting_for), waits, "{leaving} {staying} {deleting_for}");
+        }
+    }
 
     #[test]
     fn a_model_in_use_is_not_deleted_under_its_features() {

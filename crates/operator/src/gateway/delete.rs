@@ -1,18 +1,22 @@
 //! Deletion of an AIGateway: dependents that are being deleted go first, then GitLab's URL goes back to what it was,
-//! if it is still ours. The cluster's objects follow by garbage collection.
+//! if it is still ours, or to nothing where GitLab takes that one no more. The cluster's objects follow by garbage
+//! collection.
 
 use std::time::Duration;
 
 use duo_api::annotations::{ABANDON, FINALIZER, PREVIOUS_GATEWAY_URL};
+use duo_api::condition::GATEWAY_URL_CONFIGURED;
+use duo_api::gateway::AIGatewayStatus;
 use duo_api::{AIGateway, DeletionPolicy, ManagementPolicy};
-use duo_core::deletion::GITLAB_GONE_SECONDS;
-use duo_core::url_rules;
+use duo_core::conditions::{self, Finding};
+use duo_core::deletion::{GITLAB_GONE_SECONDS, gateway_waits};
+use duo_core::{ready, url_rules};
 use duo_gitlab::SettingsInput;
 use duo_runtime::metadata;
 use kube::{Api, Resource, ResourceExt};
 
 use super::gitlab::gateway_url;
-use crate::context::{Context, deleting_for};
+use crate::context::{Context, deleting_for, now};
 use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session;
@@ -28,7 +32,8 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Next, Erro
         return release(gateway, Some("abandoned on request"), ctx).await;
     }
     let late = deleting_for(gateway) > GITLAB_GONE_SECONDS;
-    if !late && leaving_dependents(gateway, ctx) > 0 {
+    let (leaving, staying) = dependents(gateway, ctx);
+    if gateway_waits(leaving, staying, deleting_for(gateway)) {
         return Ok(Next::After(POLL));
     }
     let hands_off = gateway.spec.suspend
@@ -52,6 +57,7 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Next, Erro
                     ),
                 )
                 .await;
+            report(gateway, &error, ctx).await?;
             Ok((&error).into())
         }
     }
@@ -87,21 +93,55 @@ async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<
         return Ok(());
     }
     ctx.may_write().map_err(Failure::Reconcile)?;
-    let input = SettingsInput { ai_gateway_url: Some(url_rules::normalize(previous)), ..SettingsInput::default() };
-    let result = session.client.update_settings(&input).await;
+    let set = |url| SettingsInput { ai_gateway_url: Some(url), ..SettingsInput::default() };
+    let mut result = session.client.update_settings(&set(url_rules::normalize(previous))).await;
+    if let Err(error @ duo_gitlab::Error::Refused { .. }) = &result {
+        // GitLab saves only a URL whose host it can resolve, and this one is a memory. Ours must not stay.
+        let text = format!("GitLab does not take back {previous} and has no gateway URL now: {error}");
+        ctx.reporter.event(gateway, &Event::warning("PreviousURLRefused", text)).await;
+        ctx.may_write().map_err(|error| Failure::Reconcile(error.into()))?;
+        result = session.client.update_settings(&set(None)).await;
+    }
     session.changed().await;
     result?;
     Ok(())
 }
 
-/// Models and assignments of this gateway that are on their way out.
-fn leaving_dependents(gateway: &AIGateway, ctx: &Context) -> usize {
+/// Tells in the status what the deletion waits for.
+async fn report(gateway: &AIGateway, error: &duo_gitlab::Error, ctx: &Context) -> Result<(), Error> {
+    let api: Api<AIGateway> = Api::namespaced(ctx.kube.clone(), &gateway.namespace().unwrap_or_default());
+    let before = gateway.status.clone().unwrap_or_default();
+    let text = format!("Putting GitLab's gateway URL back: {error}");
+    let findings = ready::gateway(vec![Finding::fails(GATEWAY_URL_CONFIGURED, error.category(), text)]);
+    let status = AIGatewayStatus {
+        observed_generation: gateway.metadata.generation,
+        conditions: conditions::merge(&before.conditions, &findings, gateway.metadata.generation, &now()),
+        ..before.clone()
+    };
+    ctx.reporter.write(&api, gateway, Some(&before.conditions), &findings, &status).await
+}
+
+/// Models and assignments of this gateway: how many are on their way out, how many are not.
+fn dependents(gateway: &AIGateway, ctx: &Context) -> (usize, usize) {
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
-    fn leaving<K: Resource>(object: &K) -> bool {
-        object.meta().deletion_timestamp.is_some() && object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+    fn leaves<K: Resource>(object: &K) -> bool {
+        object.meta().deletion_timestamp.is_some()
     }
-    ctx.models_of(&namespace, &name).iter().filter(|model| leaving(model.as_ref())).count()
-        + ctx.assignments_of(&namespace, &name).iter().filter(|item| leaving(item.as_ref())).count()
+    let held = |finalizers: &[String]| finalizers.iter().any(|finalizer| finalizer == FINALIZER);
+    let all: Vec<bool> = ctx
+        .models_of(&namespace, &name)
+        .iter()
+        .filter(|model| held(model.finalizers()))
+        .map(|model| leaves(model.as_ref()))
+        .chain(
+            ctx.assignments_of(&namespace, &name)
+                .iter()
+                .filter(|item| held(item.finalizers()))
+                .map(|item| leaves(item.as_ref())),
+        )
+        .collect();
+    let leaving = all.iter().filter(|leaves| **leaves).count();
+    (leaving, all.len() - leaving)
 }
 
 async fn release(gateway: &AIGateway, left_behind: Option<&str>, ctx: &Context) -> Result<Next, Error> {
