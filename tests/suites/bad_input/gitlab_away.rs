@@ -1,0 +1,106 @@
+//! GitLab that is down, behind a broken proxy, overloaded, or refuses halfway.
+
+use duo_e2e::{Options, World};
+use duo_sim::gitlab::{Action, Fault};
+
+use crate::{Cure, Told, nothing_written};
+
+const GATEWAY: (&str, &str) = ("AIGateway", "duo");
+
+fn told<'a>(reason: &'a str, words: &'a [&'a str]) -> Told<'a> {
+    Told { object: GATEWAY, condition: ("TokenValid", "Unknown", reason), words, cure: Cure::Time }
+}
+
+/// Only this fault from now on.
+fn only(world: &World, fault: Fault) {
+    world.gitlab.faults().clear();
+    world.gitlab.faults().add(fault);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gitlab_that_is_down_or_overloaded_is_waited_for() {
+    let world = World::start("away", Options::default()).await;
+    let mark = world.gitlab.journal().mark();
+    only(&world, Fault::new(Action::Cut));
+    world.apply_article().await;
+    told("Unreachable", &["cannot be reached"]).until(&world).await;
+    // The pods need no GitLab to start.
+    world.until_condition("AIGateway", "duo", "WorkloadAvailable", "True", "").await;
+
+    only(&world, Fault::new(Action::Html));
+    told("ServerError", &["502"]).until(&world).await;
+    only(&world, Fault::new(Action::Status { code: 429, retry_after: Some(3) }));
+    told("RateLimited", &["limits the rate of requests", "wait 3 s"]).until(&world).await;
+    only(&world, Fault::new(Action::Oversized { bytes: 64 << 20 }));
+    world
+        .until("AIGateway", "duo", "an answer that is too large", |gateway| {
+            let (status, reason, _) = duo_e2e::wait::condition(gateway, "TokenValid");
+            status == "Unknown" && reason == "AnswerTooLarge"
+        })
+        .await;
+    only(&world, Fault::new(Action::Status { code: 500, retry_after: None }));
+    told("ServerError", &["500"]).until(&world).await;
+    nothing_written(&world, mark);
+
+    world.gitlab.faults().clear();
+    world.until_article_is_ready().await;
+    world.users_are_served().await;
+
+    // Away again while everything runs: nobody can say whether users are served, and nothing is taken apart.
+    let mark = world.gitlab.journal().mark();
+    only(&world, Fault::new(Action::Cut));
+    told("Unreachable", &["cannot be reached"]).until(&world).await;
+    world.until_condition("FeatureAssignment", "chat", "Ready", "Unknown", "GatewayNotReady").await;
+    world.gitlab.faults().clear();
+    world.until_article_is_ready().await;
+    world.users_are_served().await;
+    nothing_written(&world, mark);
+}
+
+/// Reading works, writing does not: nothing that was not written counts as done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gitlab_did_not_take_is_not_reported_as_done() {
+    let world = World::start("half", Options::default()).await;
+    let failing = |operation: &str| Fault {
+        mutations_only: true,
+        ..Fault::new(Action::Status { code: 500, retry_after: None }).on(operation)
+    };
+    for operation in ["duoSettingsUpdate", "aiSelfHostedModelCreate"] {
+        world.gitlab.faults().add(failing(operation));
+    }
+    world.apply_article().await;
+    Told {
+        object: GATEWAY,
+        condition: ("GatewayURLConfigured", "False", "ServerError"),
+        words: &["500"],
+        cure: Cure::Time,
+    }
+    .until(&world)
+    .await;
+    Told {
+        object: ("SelfHostedModel", "mixtral-8x7b"),
+        condition: ("Synced", "False", "ServerError"),
+        words: &["500"],
+        cure: Cure::Time,
+    }
+    .until(&world)
+    .await;
+    world.until_condition("FeatureAssignment", "chat", "ModelResolved", "Unknown", "ModelNotSynced").await;
+    let state = world.gitlab.state();
+    assert!(state.settings.ai_gateway_url.is_none() && state.models.is_empty() && state.features.is_empty());
+
+    // Now models can be made, but the second feature of each assignment fails.
+    world.gitlab.faults().clear();
+    world.gitlab.faults().add(Fault { skip: 1, ..failing("aiFeatureSettingUpdate") });
+    let half = world.until_condition("FeatureAssignment", "chat", "Synced", "False", "ServerError").await;
+    let (_, _, message) = duo_e2e::wait::condition(&half, "Synced");
+    assert!(message.contains("duo_chat"), "{message}");
+    world.until_condition("FeatureAssignment", "code-suggestions", "Synced", "False", "ServerError").await;
+    // The models do not suffer.
+    world.until_ready("SelfHostedModel", "mixtral-8x7b").await;
+
+    world.gitlab.faults().clear();
+    world.until_article_is_ready().await;
+    world.users_are_served().await;
+    assert_eq!(world.gitlab.state().models.len(), 2, "an unclear create was not repeated blindly");
+}
