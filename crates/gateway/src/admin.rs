@@ -1,4 +1,5 @@
-//! The metrics listener: `/metrics`, and `/config/hash` by which the operator sees what is in force.
+//! The metrics listener: `/metrics`, and `/config/hash` and `/models/failing`, by which the operator
+//! sees what is in force and whom it fails.
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body>
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => metrics(&app),
         (&Method::GET, "/config/hash") => hash(&app),
-        (_, "/metrics" | "/config/hash") => answer::method_not_allowed(&Method::GET),
+        (&Method::GET, "/models/failing") => answer::json(StatusCode::OK, &json!({ "failing": app.models.failing() })),
+        (_, "/metrics" | "/config/hash" | "/models/failing") => answer::method_not_allowed(&Method::GET),
         _ => answer::detail(StatusCode::NOT_FOUND, "Not Found"),
     }
 }

@@ -10,6 +10,7 @@ use crate::auth::{Authenticator, KeyRing};
 use crate::config_store::{LoadError, Mounted};
 use crate::logging::{LevelSwitch, Sink};
 use crate::metrics::Metrics;
+use crate::model_health::ModelHealth;
 use crate::settings::Settings;
 
 /// The running gateway.
@@ -20,6 +21,8 @@ pub struct App {
     pub auth: Authenticator,
     /// Counts.
     pub metrics: Metrics,
+    /// Which models fail.
+    pub models: ModelHealth,
     /// Log lines.
     pub sink: Sink,
     active: ArcSwap<Active>,
@@ -47,6 +50,7 @@ impl App {
         Ok(Self {
             auth: Authenticator::new(keys),
             metrics: Metrics::default(),
+            models: ModelHealth::default(),
             sink,
             active: ArcSwap::from_pointee(active),
             draining: AtomicBool::new(false),

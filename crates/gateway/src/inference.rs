@@ -146,6 +146,7 @@ impl<'a> Inference<'a> {
             app,
             context: self.served.context.clone(),
             model: self.target.identifier.to_string(),
+            declared: self.target.name.to_string(),
             engine,
             family: self.family.as_str(),
             feature: self.feature,
@@ -223,6 +224,8 @@ struct Meter {
     app: Arc<App>,
     context: RequestContext,
     model: String,
+    /// The declared model's name.
+    declared: String,
     engine: String,
     family: &'static str,
     feature: Feature,
@@ -243,6 +246,11 @@ impl Drop for Meter {
             End::Stopped(reason) => (finish_label(reason), None),
             End::Failed(failure) => ("unknown", Some(failure)),
         };
+        match &self.end {
+            End::Cancelled => {}
+            End::Stopped(_) => self.app.models.answered(&self.declared),
+            End::Failed(failure) => self.app.models.failed(&self.declared, failure),
+        }
         let error_type = failure.map_or("none", error_type);
         let labels = InferenceLabels {
             model_engine: std::mem::take(&mut self.engine),

@@ -17,6 +17,7 @@ mod inference;
 mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod model_health;
 mod reload;
 mod routes;
 pub mod secret;

@@ -22,11 +22,15 @@ pub async fn watch(app: Arc<App>, config_file: PathBuf, mut seen: Fingerprint) {
                 continue;
             }
         };
-        unreadable = false;
-        if now == seen || failed.as_ref() == Some(&now) {
-            if now == seen && failed.take().is_some() {
+        if now == seen {
+            // back to what is in force
+            if std::mem::take(&mut unreadable) | failed.take().is_some() {
                 app.set_trouble(None);
             }
+            continue;
+        }
+        unreadable = false;
+        if failed.as_ref() == Some(&now) {
             continue;
         }
         let taken = blocking(&config_file, Mounted::load).await.and_then(|(mounted, read)| {

@@ -127,6 +127,21 @@ async fn a_server_that_is_not_there_is_503_at_once_and_one_that_is_silent_504_in
 }
 
 #[tokio::test]
+async fn a_stream_must_begin_within_the_time_to_first_byte() {
+    let config =
+        "gitlab: {url: $ISSUER}\nundeclaredModels: Allow\nrequestTimeoutSeconds: 3600\nfirstByteTimeoutSeconds: 1";
+    let folder = std::sync::Mutex::new(None);
+    let world = World::with(Script::Silent, |settings, issuer, upstream| {
+        let made = crate::support::config_folder(config, issuer, upstream, &[]);
+        settings.config_file = Some(made.path().join("config.yaml"));
+        *folder.lock().unwrap() = Some(made);
+    })
+    .await;
+    assert_eq!(world.post("/v4/code/suggestions", &world.generation(true)).await.status(), 504);
+    world.upstream.cancelled().await;
+}
+
+#[tokio::test]
 async fn trap_a_stream_that_breaks_off_is_never_passed_on_as_complete() {
     let world = World::new(Script::Silent).await;
     for script in [

@@ -6,7 +6,6 @@ use duo_gateway_config::folder_hash;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::world::eventually;
 use crate::support::{Script, World, config_folder};
 
 const CONFIG: &str = "
@@ -132,8 +131,34 @@ async fn the_start_refuses_a_bad_configuration_by_field() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_away_for_a_while_is_told_and_forgotten() {
+    let (world, folder) = world().await;
+    let away = folder.path().with_extension("away");
+    std::fs::rename(folder.path(), &away).unwrap();
+    while world.hash().await.get("error").is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(world.post("/v2/code/completions", &world.completion()).await.status(), 200);
+    std::fs::rename(&away, folder.path()).unwrap();
+    while world.hash().await.get("error").is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_level_is_part_of_the_configuration() {
+    let (world, folder) = world().await;
+    let health = || async { world.http.get(world.url("/monitoring/healthz")).send().await.unwrap().status() };
+    assert_eq!(health().await, 200);
+    let config = format!("gitlab: {{url: {}}}\nlogLevel: DEBUG", world.issuer.url);
+    replace(folder.path(), "config.yaml", &config);
+    until_hash(&world, &expected(folder.path())).await;
+    assert_eq!(health().await, 200);
+    assert_eq!(world.access(1).await.len(), 1, "probes are logged at DEBUG only");
+}
+
+#[tokio::test]
 async fn without_a_folder_there_is_no_hash() {
     let world = World::new(Script::Say("x".into())).await;
     assert_eq!(world.hash().await, json!({ "hash": null }));
-    eventually("metrics", || Some(())).await;
 }
