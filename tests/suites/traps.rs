@@ -165,8 +165,11 @@ async fn a_missing_runner_and_a_blocked_host_probe_do_not_lower_ready() {
         });
     };
     block(false);
-    let blocked = world.until_condition("AIGateway", "duo", "GatewayReachable", "Unknown", "ProbeBlocked").await;
-    assert_eq!(condition(&blocked, "Ready").0, "True");
+    world
+        .until("AIGateway", "duo", "Ready with a blocked probe", |gateway| {
+            condition(gateway, "GatewayReachable").1 == "ProbeBlocked" && condition(gateway, "Ready").0 == "True"
+        })
+        .await;
 
     world.apply_article().await;
     world.until_article_is_ready().await;
