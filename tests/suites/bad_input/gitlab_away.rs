@@ -11,34 +11,32 @@ fn told<'a>(reason: &'a str, words: &'a [&'a str]) -> Told<'a> {
     Told { object: GATEWAY, condition: ("TokenValid", "Unknown", reason), words, cure: Cure::Time }
 }
 
-/// Only this fault from now on.
-fn only(world: &World, fault: Fault) {
+/// From now on the API answers so; the published keys, which the gateway's pods need to become ready, are served.
+fn api(world: &World, action: Action) {
     world.gitlab.faults().clear();
-    world.gitlab.faults().add(fault);
+    for kind in ["graphql", "rest"] {
+        world.gitlab.faults().add(Fault { kind: Some(kind.to_owned()), ..Fault::new(action.clone()) });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gitlab_that_is_down_or_overloaded_is_waited_for() {
     let world = World::start("away", Options::default()).await;
     let mark = world.gitlab.journal().mark();
-    only(&world, Fault::new(Action::Cut));
+    api(&world, Action::Cut);
     world.apply_article().await;
     told("Unreachable", &["cannot be reached"]).until(&world).await;
-    // The pods need no GitLab to start.
+    // The pods do not wait for the API.
     world.until_condition("AIGateway", "duo", "WorkloadAvailable", "True", "").await;
 
-    only(&world, Fault::new(Action::Html));
+    api(&world, Action::Html);
     told("ServerError", &["502"]).until(&world).await;
-    only(&world, Fault::new(Action::Status { code: 429, retry_after: Some(3) }));
+    api(&world, Action::Status { code: 429, retry_after: Some(3) });
     told("RateLimited", &["limits the rate of requests", "wait 3 s"]).until(&world).await;
-    only(&world, Fault::new(Action::Oversized { bytes: 64 << 20 }));
-    world
-        .until("AIGateway", "duo", "an answer that is too large", |gateway| {
-            let (status, reason, _) = duo_e2e::wait::condition(gateway, "TokenValid");
-            status == "Unknown" && reason == "AnswerTooLarge"
-        })
-        .await;
-    only(&world, Fault::new(Action::Status { code: 500, retry_after: None }));
+    api(&world, Action::Oversized { bytes: 64 << 20 });
+    let too_large = Told { cure: Cure::Person, ..told("AnswerTooLarge", &["longer than"]) };
+    too_large.until(&world).await;
+    api(&world, Action::Status { code: 500, retry_after: None });
     told("ServerError", &["500"]).until(&world).await;
     nothing_written(&world, mark);
 
@@ -46,9 +44,9 @@ async fn a_gitlab_that_is_down_or_overloaded_is_waited_for() {
     world.until_article_is_ready().await;
     world.users_are_served().await;
 
-    // Away again while everything runs: nobody can say whether users are served, and nothing is taken apart.
+    // All of it away while everything runs: nobody can say whether users are served, and nothing is taken apart.
     let mark = world.gitlab.journal().mark();
-    only(&world, Fault::new(Action::Cut));
+    world.gitlab.faults().add(Fault::new(Action::Cut));
     told("Unreachable", &["cannot be reached"]).until(&world).await;
     world.until_condition("FeatureAssignment", "chat", "Ready", "Unknown", "GatewayNotReady").await;
     world.gitlab.faults().clear();

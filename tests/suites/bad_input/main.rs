@@ -37,17 +37,20 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// Waits for it; the object must not be Ready then, for the same reason, and say who has to act.
+    /// Waits until the object says it and is not Ready for that reason; then it must say who has to act.
     async fn until(self, world: &World) -> Value {
         let (kind, name) = self.object;
         let (type_, status, reason) = self.condition;
-        let object = world.until_condition(kind, name, type_, status, reason).await;
-        let (_, _, message) = condition(&object, type_);
-        for words in self.words {
-            assert!(message.contains(words), "{kind} {name} {type_}/{reason} does not say {words:?}: {message}");
-        }
-        let ready = condition(&object, "Ready");
-        assert_eq!((ready.0.as_str(), ready.1.as_str()), (status, reason), "{kind} {name}: {:#}", object["status"]);
+        let object = world
+            .until(kind, name, &format!("{self:?}"), |object| {
+                let (found, why, message) = condition(object, type_);
+                let ready = condition(object, "Ready");
+                (found.as_str(), why.as_str()) == (status, reason)
+                    && self.words.iter().all(|words| message.contains(words))
+                    && (ready.0.as_str(), ready.1.as_str()) == (status, reason)
+                    && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+            })
+            .await;
         let (stalled, reconciling) = (condition(&object, "Stalled"), condition(&object, "Reconciling"));
         match self.cure {
             Cure::Person => assert_eq!((stalled.0.as_str(), stalled.1.as_str()), ("True", reason), "{kind} {name}"),

@@ -65,9 +65,7 @@ async fn missing_and_incomplete_secrets_name_what_is_missing_and_are_taken_up_wh
     };
     told("Accepted", "Unknown", "SecretNotFound", &["spec.apiKeySecretRef", "vllm", "create it"]).until(&world).await;
     world.until_condition("FeatureAssignment", "fix", "ModelResolved", "Unknown", "ModelNotSynced").await;
-    for (kind, name) in World::article_objects() {
-        assert_eq!(condition(&world.get(kind, name).await, "Ready").0, "True", "{kind} {name}");
-    }
+    world.until_article_is_ready().await;
     let other = format!(
         "{{apiVersion: v1, kind: Secret, metadata: {{name: vllm, namespace: {}}}, stringData: {{other: x}}}}",
         world.namespace
