@@ -6,10 +6,8 @@ use std::process::Stdio;
 use duo_testkit::node::NodeCluster;
 use serde_json::{Value, json};
 
+use super::GITLAB;
 use crate::console::{Console, Failure};
-
-/// The Service of the simulated GitLab, through the API server.
-const GITLAB: &str = "/api/v1/namespaces/gitlab/services/gitlab:http/proxy";
 
 pub(super) fn show(cluster: &NodeCluster, console: &Console) -> Result<(), Failure> {
     let question = "How do I write a unit test for a Ruby method?";
@@ -33,14 +31,12 @@ pub(super) fn show(cluster: &NodeCluster, console: &Console) -> Result<(), Failu
         .collect();
     let selector = "app.kubernetes.io/name=duo-gateway";
     let logs = cluster.kubectl(["-n", "gitlab-duo", "logs", "-l", selector, "--prefix", "--tail=-1", "--since=2m"])?;
-    let lines: Vec<&str> = logs.lines().filter(|line| ids.iter().any(|id| line.contains(id))).collect();
-    match lines.is_empty() {
-        true => Err(Failure::Other("no gateway pod logged the requests' ids".into())),
-        false => {
-            console.plain(&lines.join("\n"));
-            Ok(())
-        }
+    let lines: Vec<&str> = ids.iter().flat_map(|id| logs.lines().filter(move |line| line.contains(id))).collect();
+    if lines.is_empty() {
+        return Err(Failure::Other("no gateway pod logged the requests' ids".into()));
     }
+    console.plain(&lines.join("\n"));
+    Ok(())
 }
 
 /// `POST /_sim/users/ask/WHAT`; the outcome as the simulated GitLab reports it.

@@ -14,6 +14,8 @@ use crate::products;
 
 /// Where the operator runs (`deploy/kustomize/base`).
 const OPERATOR: (&str, &str) = ("duo-operator", "duo-operator");
+/// The Service of the simulated GitLab, through the API server.
+const GITLAB: &str = "/api/v1/namespaces/gitlab/services/gitlab:http/proxy";
 /// The images that the demo's pods run, beside the node's own.
 const IMAGES: [&str; 3] = ["duo-operator", "duo-gateway", "duo-sim"];
 const RESOURCES: &str = "aigateway,selfhostedmodel,featureassignment";
@@ -60,19 +62,26 @@ fn show(cluster: &NodeCluster, images: &[Image], console: &Console) -> Result<()
 
 /// Gives the node the images. Pods that run an earlier build of one are deleted, so that their Deployments start the new.
 fn import(cluster: &NodeCluster, images: &[Image], console: &Console) -> Result<(), Failure> {
+    let mut replaced = Vec::new();
     for image in images {
-        if !cluster.import(image)? {
-            continue;
+        if cluster.import(image)? {
+            console.step(&format!("{} is newer than what runs: replacing its pods", image.reference));
+            replaced.push(image.reference.clone());
         }
-        console.step(&format!("{} is newer than what runs: replacing its pods", image.reference));
-        let columns = r#"jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name} {.spec.containers[*].image}{"\n"}{end}"#;
-        for line in cluster.kubectl(["get", "pods", "-A", "-o", columns])?.lines() {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if let [namespace, pod, running @ ..] = words.as_slice()
-                && running.contains(&image.reference.as_str())
-            {
-                cluster.kubectl(["-n", namespace, "delete", "pod", pod, "--wait=false"])?;
-            }
+    }
+    let reference = |name| images::reference(name, images::DEFAULT_TAG);
+    if replaced.contains(&reference("duo-sim")) {
+        // a new simulated GitLab has forgotten what was set in it; a new operator looks at once, not at its next resync
+        replaced.push(reference("duo-operator"));
+    }
+    let columns =
+        r#"jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name} {.spec.containers[*].image}{"\n"}{end}"#;
+    for line in cluster.kubectl(["get", "pods", "-A", "-o", columns])?.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let [namespace, pod, running @ ..] = words.as_slice()
+            && running.iter().any(|image| replaced.iter().any(|reference| reference == image))
+        {
+            cluster.kubectl(["-n", namespace, "delete", "pod", pod, "--wait=false"])?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use duo_testkit::node::NodeCluster;
 use serde_json::Value;
 
-use super::{OPERATOR, RESOURCES};
+use super::{GITLAB, OPERATOR, RESOURCES};
 use crate::console::{Console, Failure};
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -27,10 +27,15 @@ pub(super) fn wait(cluster: &NodeCluster, console: &Console) -> Result<(), Failu
                 last_line = Instant::now();
             }
         }
-        if !now.is_empty() && now.values().all(|(ready, _)| *ready) {
+        // a status of before this run's new GitLab was started is no answer, so GitLab is asked too
+        if !now.is_empty() && now.values().all(|(ready, _)| *ready) && configured(cluster) {
             return Ok(());
         }
-        let waiting: Vec<&str> = now.iter().filter(|(_, (ready, _))| !ready).map(|(name, _)| name.as_str()).collect();
+        let mut waiting: Vec<&str> =
+            now.iter().filter(|(_, (ready, _))| !ready).map(|(name, _)| name.as_str()).collect();
+        if waiting.is_empty() {
+            waiting.push("the simulated GitLab to be configured");
+        }
         if begin.elapsed() > PATIENCE {
             let (namespace, deployment) = OPERATOR;
             let deployment = format!("deployment/{deployment}");
@@ -47,6 +52,14 @@ pub(super) fn wait(cluster: &NodeCluster, console: &Console) -> Result<(), Failu
         }
         std::thread::sleep(Duration::from_millis(500));
     }
+}
+
+/// Whether the simulated GitLab has a gateway URL, models and features.
+fn configured(cluster: &NodeCluster) -> bool {
+    let Ok(text) = cluster.kubectl(["get", "--raw", &format!("{GITLAB}/_sim/state")]) else { return false };
+    let state: Value = serde_json::from_str(&text).unwrap_or_default();
+    let filled = |key: &str| state[key].as_object().is_some_and(|entries| !entries.is_empty());
+    state["settings"]["ai_gateway_url"].is_string() && filled("models") && filled("features")
 }
 
 /// By `kind namespace/name`: whether it is Ready for its current generation, and one line that says so or why not.
