@@ -5,7 +5,6 @@
 //! more often than the pause allows, so that a storm of invented `kid`s costs GitLab nothing.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,9 @@ use crate::secret::Secret;
 const REFRESH_EVERY: Duration = Duration::from_secs(600);
 /// First and longest time between two tries while an issuer does not answer.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Least time between refreshes that requests bring about while there is no key at all.
+const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(1);
 
 /// The issuers' keys as fetched last.
 #[derive(Default)]
@@ -48,11 +50,19 @@ pub struct Sources {
 pub struct KeyRing {
     sources: arc_swap::ArcSwap<Sources>,
     state: Mutex<State>,
-    generation: AtomicU64,
-    /// Held during a fetch; the time of the last one that a request brought about.
-    fetching: tokio::sync::Mutex<Option<Instant>>,
+    /// Changes whenever the set of keys does.
+    generation: tokio::sync::watch::Sender<u64>,
+    /// Held during a fetch that a request brought about; the time of the last one.
+    fetching: tokio::sync::Mutex<Option<LastRefresh>>,
     pause: Duration,
     wake: tokio::sync::Notify,
+}
+
+/// A refresh that a request brought about. One that found an empty ring does not count against the first rotation.
+#[derive(Clone, Copy)]
+struct LastRefresh {
+    at: Instant,
+    has_keys: bool,
 }
 
 /// The result of looking for a key.
@@ -68,7 +78,7 @@ impl KeyRing {
         Arc::new(Self {
             sources: arc_swap::ArcSwap::from_pointee(sources),
             state: Mutex::default(),
-            generation: AtomicU64::new(0),
+            generation: tokio::sync::watch::Sender::new(0),
             fetching: tokio::sync::Mutex::new(None),
             pause,
             wake: tokio::sync::Notify::new(),
@@ -82,14 +92,14 @@ impl KeyRing {
             state.by_issuer.retain(|issuer, _| sources.issuers.contains(issuer));
             state.trouble.retain(|issuer, _| sources.issuers.contains(issuer));
         }
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.generation.send_modify(|generation| *generation += 1);
         self.sources.store(Arc::new(sources));
         self.wake.notify_one();
     }
 
     /// Changes whenever the set of keys does.
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        *self.generation.borrow()
     }
 
     /// Whether any token can be judged.
@@ -119,10 +129,7 @@ impl KeyRing {
     pub async fn keep_fresh(self: Arc<Self>) {
         let mut retry = RETRY.0;
         loop {
-            let well = {
-                let _one_at_a_time = self.fetching.lock().await;
-                self.fetch().await
-            };
+            let well = self.fetch().await;
             let wait = if well {
                 retry = RETRY.0;
                 REFRESH_EVERY
@@ -138,28 +145,41 @@ impl KeyRing {
         }
     }
 
-    /// The key named `kid`; an unknown one may bring about a refresh.
+    /// The key named `kid`; an unknown one may bring about a refresh. Returns as soon as the key is there, whatever
+    /// other issuers are still being waited for.
     pub(super) async fn find(self: &Arc<Self>, kid: &str) -> Found {
-        if let Some(key) = self.get(kid) {
-            return Found::Key(key);
+        // before the first look, so that no change is missed
+        let mut changes = self.generation.subscribe();
+        let mut refresh = std::pin::pin!(self.clone().refresh_for(kid.to_owned()));
+        loop {
+            if let Some(key) = self.get(kid) {
+                return Found::Key(key);
+            }
+            tokio::select! {
+                () = refresh.as_mut() => break,
+                Ok(()) = changes.changed() => {}
+            }
         }
-        // one at a time: who waited here finds what the one before has fetched
-        let mut last = self.fetching.lock().await;
-        if let Some(key) = self.get(kid) {
-            return Found::Key(key);
-        }
-        if last.is_none_or(|at| at.elapsed() >= self.pause) {
-            *last = Some(Instant::now());
-            // a task of its own: a caller who hangs up must not end the refresh for the others
-            let ring = self.clone();
-            let _ = tokio::spawn(async move { ring.fetch().await }).await;
-        }
-        drop(last);
         match self.get(kid) {
             Some(key) => Found::Key(key),
             None if self.is_empty() => Found::NoKeys(self.trouble()),
             None => Found::Unknown,
         }
+    }
+
+    /// One refresh for all who wait for an unknown key, not more often than the pause allows.
+    async fn refresh_for(self: Arc<Self>, kid: String) {
+        // one at a time: who waited here finds what the one before has fetched
+        let mut last = self.fetching.lock().await;
+        let has_keys = !self.is_empty();
+        let pause = if has_keys { self.pause } else { self.pause.min(PAUSE_WITHOUT_KEYS) };
+        if self.get(&kid).is_some() || last.is_some_and(|last| last.has_keys == has_keys && last.at.elapsed() < pause) {
+            return;
+        }
+        *last = Some(LastRefresh { at: Instant::now(), has_keys });
+        // a task of its own: a caller who hangs up must not end the refresh for the others
+        let ring = self.clone();
+        let _ = tokio::spawn(async move { ring.fetch().await }).await;
     }
 
     /// All keys; few, so that a token without `kid` can be tried against each.
@@ -171,30 +191,35 @@ impl KeyRing {
         self.lock().by_issuer.values().find_map(|keys| keys.get(kid)).map(|one| one.key.clone())
     }
 
-    /// Asks each issuer; true when all answered.
+    /// Asks all issuers at once; true when all answered. The keys of one count as soon as they are there: an
+    /// instance without a way to the internet must not wait for the customer portal's time-out.
     async fn fetch(&self) -> bool {
         let sources = self.sources.load_full();
-        let answers = sources.issuers.iter().map(|issuer| async {
-            let keys = discovery::fetch(&sources.client, issuer).await;
-            (issuer.clone(), keys)
-        });
-        let answers = futures::future::join_all(answers).await;
-        if !Arc::ptr_eq(&sources, &self.sources.load_full()) {
-            // the issuers have changed meanwhile; what was fetched may be of one that no longer counts
-            return false;
-        }
-        let mut well = true;
-        for (issuer, answer) in answers {
+        let fetches = sources.issuers.iter().map(|issuer| async {
+            let answer = discovery::fetch(&sources.client, issuer).await;
+            if !Arc::ptr_eq(&sources, &self.sources.load_full()) {
+                // the issuers have changed meanwhile; this one may no longer count
+                return false;
+            }
             match answer {
-                Ok(keys) => self.accept(issuer, keys),
+                Ok(keys) => {
+                    self.accept(issuer.clone(), keys);
+                    true
+                }
                 Err(error) => {
-                    well = false;
-                    tracing::warn!(issuer, error = %error, "signing keys could not be fetched; the last ones go on counting");
-                    self.lock().trouble.insert(issuer, error.to_string());
+                    self.note_trouble(issuer, error.to_string());
+                    false
                 }
             }
+        });
+        futures::future::join_all(fetches).await.into_iter().all(|well| well)
+    }
+
+    /// Said once and not at every try.
+    fn note_trouble(&self, issuer: &str, error: String) {
+        if self.lock().trouble.insert(issuer.to_owned(), error.clone()).as_ref() != Some(&error) {
+            tracing::warn!(issuer, error, "signing keys could not be fetched; the last ones go on counting");
         }
-        well
     }
 
     fn accept(&self, issuer: String, jwks: Vec<(String, Jwk)>) {
@@ -209,7 +234,7 @@ impl KeyRing {
             tracing::info!(issuer, keys = keys.len(), "signing keys fetched");
             state.by_issuer.insert(issuer, keys);
             drop(state);
-            self.generation.fetch_add(1, Ordering::AcqRel);
+            self.generation.send_modify(|generation| *generation += 1);
         }
     }
 

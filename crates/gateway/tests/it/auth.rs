@@ -260,3 +260,34 @@ async fn refusals_are_logged_with_their_reason_and_counted() {
     assert!(lines[0]["auth_error_details"].as_str().unwrap().contains("expired"), "{}", lines[0]);
     assert!(world.metrics().await.contains("duo_gateway_auth_refusals_total 1"));
 }
+
+#[tokio::test]
+async fn trap_a_customer_portal_behind_a_firewall_costs_nothing() {
+    // takes connections and never answers; notices when one is given up
+    let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let portal = format!("http://{}", hole.local_addr().unwrap());
+    let given_up = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = given_up.clone();
+    let holding = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = hole.accept().await.unwrap();
+            let counter = counter.clone();
+            tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+    });
+    let world = World::with(Script::Say("x".into()), move |settings, _, _| {
+        settings.customer_portal_url = Some(portal);
+    })
+    .await;
+    // the portal is still being waited for, by the first fetch and by the one for the rotated key
+    ready(&world).await;
+    assert_eq!(with_token(&world, &world.key.sign(&claims())).await, accepted());
+    let new = Key::number(1, "kid-1");
+    world.issuer.publish(vec![world.key.clone(), new.clone()]);
+    assert_eq!(with_token(&world, &new.sign(&claims())).await, accepted());
+    assert_eq!(given_up.load(std::sync::atomic::Ordering::SeqCst), 0, "answered before the portal's time-out");
+    holding.abort();
+}
