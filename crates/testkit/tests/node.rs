@@ -1,6 +1,11 @@
 //! The cluster of one node: comes up, is found again, is repaired, and leaves nothing behind. Needs root.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first thing that is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
 
 use std::path::Path;
 
@@ -75,6 +80,10 @@ fn traces() -> Vec<String> {
 
 #[test]
 fn a_cluster_runs_pods_is_found_again_is_repaired_and_leaves_nothing() {
+    if let Err(error) = duo_testkit::assets::require_root("a node") {
+        println!("left out: {error}");
+        return;
+    }
     let uid = |cluster: &NodeCluster| {
         cluster.kubectl(["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"]).unwrap()
     };
