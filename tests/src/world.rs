@@ -27,11 +27,20 @@ pub struct Options {
     pub operator_args: Vec<&'static str>,
     /// GitLab's certificate and key, for `127.0.0.1`; left out: plain HTTP.
     pub gitlab_tls: Option<duo_testkit::pki::Identity>,
+    /// File to which GitLab appends every GraphQL request, for the oracle.
+    pub record: Option<std::path::PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { gitlab: "19.5.0", resync_seconds: 2, operator: true, operator_args: Vec::new(), gitlab_tls: None }
+        Self {
+            gitlab: "19.5.0",
+            resync_seconds: 2,
+            operator: true,
+            operator_args: Vec::new(),
+            gitlab_tls: None,
+            record: None,
+        }
     }
 }
 
@@ -76,6 +85,7 @@ impl World {
             outbound_allowlist: vec!["127.0.0.0/8".to_owned()],
             allow_local_requests: true,
             hosts: hosts.clone(),
+            record: options.record.clone(),
             tls_cert: tls.as_ref().map(|folder| folder.join("tls.crt")),
             tls_key: tls.as_ref().map(|folder| folder.join("tls.key")),
             ..gitlab::Config::default()

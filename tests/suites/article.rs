@@ -10,7 +10,10 @@ use duo_sim::gitlab::What;
 /// Installs the article's manifests and checks that users are served, that nothing more is written then, and that no
 /// secret is told anywhere.
 async fn works_and_comes_to_rest(gitlab: &'static str) {
-    let world = World::start("article", Options { gitlab, ..Options::default() }).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = folder.path().join("requests.jsonl");
+    let options = Options { gitlab, record: Some(record.clone()), ..Options::default() };
+    let world = World::start("article", options).await;
     world.apply_article().await;
     world.until_article_is_ready().await;
     world.users_are_served().await;
@@ -31,6 +34,18 @@ async fn works_and_comes_to_rest(gitlab: &'static str) {
     assert!(!seen.is_empty(), "no period passed: the test proves nothing");
 
     world.no_secret_is_told(&[]).await;
+
+    // Two engines that nobody here wrote: graphql-core judges what the operator sent, botocore what the gateway sent.
+    oracle(&["graphql", &record.to_string_lossy()]).await;
+    oracle(&["bedrock", "--journal", &world.bedrock.url()]).await;
+}
+
+async fn oracle(args: &[&str]) {
+    let script = duo_e2e::programs::checkout("tests/oracles/run.sh");
+    let output = tokio::process::Command::new(script).args(args).output().await.expect("the oracle runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    println!("{}", text(&output.stdout));
 }
 
 #[tokio::test(flavor = "multi_thread")]
