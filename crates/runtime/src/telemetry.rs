@@ -10,7 +10,7 @@ pub fn init(default: &str) {
     let _already_started = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
-        .with_current_span(true)
+        .with_current_span(false)
         .with_span_list(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
