@@ -102,6 +102,36 @@ async fn all_at_once_with_the_gateway_first() {
     nothing_of_ours_is_left(&world);
 }
 
+/// A sub-feature would return to Duo Chat's model, which is on its way out as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn duo_chat_its_sub_feature_and_their_model_at_once() {
+    let world = ready_world().await;
+    let explain = format!(
+        "apiVersion: duo.selfhosted.dev/v1alpha1
+kind: FeatureAssignment
+metadata: {{name: explain, namespace: {}}}
+spec: {{gatewayRef: {{name: duo}}, features: [DuoChatExplainCode], modelRef: {{name: claude-3-sonnet}}}}
+",
+        world.namespace
+    );
+    world.apply(&explain).await;
+    let chat = json!({"spec": {"features": ["DuoChat"]}});
+    world.patch("FeatureAssignment", "chat", chat).await.expect("a patch");
+    world.until_ready("FeatureAssignment", "explain").await;
+    world.until_ready("FeatureAssignment", "chat").await;
+    world.users_are_served().await;
+    let going =
+        [("FeatureAssignment", "explain"), ("FeatureAssignment", "chat"), ("SelfHostedModel", "claude-3-sonnet")];
+    for (kind, name) in going {
+        world.delete(kind, name).await;
+    }
+    for (kind, name) in going {
+        world.until_gone(kind, name).await;
+    }
+    assert_eq!(world.feature_in_gitlab("duo_chat_explain_code"), ("unassigned".to_owned(), None));
+    assert_eq!(world.models_in_gitlab(), ["Mixtral 8x7B", hand::FOREIGN_MODEL]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_alone_puts_the_url_back_and_what_follows_ends_too() {
     let world = ready_world().await;

@@ -26,8 +26,25 @@ const NEW_VLLM_KEY: &str = "e2e-vllm-rotated-key-13579";
 async fn ready_world() -> World {
     let world = World::start("turn", Options::default()).await;
     world.apply_article().await;
-    world.until_article_is_ready().await;
+    settled(&world).await;
     world
+}
+
+/// Waits until all is Ready and the configuration has come to rest: it changes once more when the instance's id is known.
+async fn settled(world: &World) {
+    world
+        .until("AIGateway", "duo", "an instance id", |gateway| !gateway["status"]["gitlab"]["instanceId"].is_null())
+        .await;
+    let mut before = String::new();
+    loop {
+        world.until_article_is_ready().await;
+        let now = config_hash(world).await;
+        if now == before {
+            return;
+        }
+        before = now;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
 }
 
 async fn patch_secret(world: &World, name: &str, data: Value) {
@@ -63,8 +80,8 @@ async fn a_rotated_gitlab_token_takes_effect_without_a_restart() {
     patch_secret(&world, "gitlab-admin", json!({"token": NEW_TOKEN})).await;
     world.gitlab.edit(|state| state.tokens[0].revoked = true);
     // Only the new token can do this.
-    world.patch("AIGateway", "duo", json!({"spec": {"requestTimeout": "90s"}})).await.expect("a patch");
-    world.eventually("the timeout is set", || world.gitlab.state().settings.ai_gateway_timeout_seconds == 90).await;
+    click_around(&world);
+    world.eventually("drift is put back", || is_as_declared(&world)).await;
     world.until_article_is_ready().await;
 
     // Revoked before there is another one: a condition of its own, and it heals by the Secret alone.
@@ -163,10 +180,10 @@ spec:
 ---
 apiVersion: duo.selfhosted.dev/v1alpha1
 kind: FeatureAssignment
-metadata: {{name: tests, namespace: {namespace}}}
+metadata: {{name: completion, namespace: {namespace}}}
 spec:
   gatewayRef: {{name: duo}}
-  features: [DuoChatWriteTests]
+  features: [CodeCompletions]
   modelRef: {{name: own}}
 ",
             namespace = world.namespace,
@@ -174,23 +191,30 @@ spec:
         ))
         .await;
     world.until_ready("SelfHostedModel", "own").await;
-    world.until_ready("FeatureAssignment", "tests").await;
+    let fewer = json!({"spec": {"features": ["CodeGenerations"]}});
+    world.patch("FeatureAssignment", "code-suggestions", fewer).await.expect("a patch");
+    world.until_ready("FeatureAssignment", "completion").await;
     assert_ne!(config_hash(&world).await, hash);
 
-    // The old key is revoked as the new one is given: the check that this causes ends well.
+    // The old key is revoked as the new one is given: the check that this causes comes after the pods have the new one.
     vllm.reconfigure(|config| config.api_keys = vec![Secret::new(NEW_VLLM_KEY)]);
     let hash = config_hash(&world).await;
     patch_secret(&world, "vllm", json!({"token": NEW_VLLM_KEY})).await;
     until_reconfigured(&world, &hash).await;
     world.until_ready("SelfHostedModel", "own").await;
-    world.feature_by_hand("duo_chat", "self_hosted", Some(world.model_in_gitlab("Our own").id));
-    let outcome = world.ask(What::Chat).await;
+    let events = world.events().await;
+    let blamed = events.iter().find(|(reason, name, _)| reason == "ModelRefused" && name == "own");
+    assert!(blamed.is_none(), "the model was judged by its old key: {blamed:?}");
+    assert_eq!(world.feature_in_gitlab("code_completions"), ("self_hosted".to_owned(), Some("Our own".to_owned())));
+    let outcome = world.ask(What::CodeCompletion).await;
     assert!(outcome.ok && outcome.model.as_deref() == Some("Our own"), "{outcome:#?}");
 
-    world.delete("FeatureAssignment", "tests").await;
+    world.delete("FeatureAssignment", "completion").await;
     world.delete("SelfHostedModel", "own").await;
-    world.until_gone("FeatureAssignment", "tests").await;
+    world.until_gone("FeatureAssignment", "completion").await;
     world.until_gone("SelfHostedModel", "own").await;
+    let all = json!({"spec": {"features": ["CodeGenerations", "CodeCompletions"]}});
+    world.patch("FeatureAssignment", "code-suggestions", all).await.expect("a patch");
     world.until_article_is_ready().await;
     world.users_are_served().await;
     assert_eq!(world.pods().await, pods);
@@ -218,7 +242,7 @@ async fn a_changed_ca_bundle_takes_effect_without_a_restart() {
     world.apply(&bundle(&authority)).await;
     world.apply_article().await;
     world.patch("AIGateway", "duo", reference).await.expect("a patch");
-    world.until_article_is_ready().await;
+    settled(&world).await;
     world.users_are_served().await;
     let (pods, template) = (world.pods().await, world.pod_template().await);
 

@@ -82,7 +82,8 @@ pub fn plan_feature(instance: &Instance, feature: Feature, target: &FeatureTarge
 ///
 /// A chat sub-feature returns to Duo Chat's model where there is one: an explicit unassigned row would stop GitLab's
 /// fall-back to it (GitLab 18.9).
-/// `chat_goes_too`: Duo Chat itself is released in the same step, so there is nothing to return to.
+/// `chat_goes_too`: Duo Chat itself is released at the same time or its model is deleted, so there is nothing to return
+/// to.
 pub fn plan_unassign(
     instance: &Instance,
     feature: Feature,

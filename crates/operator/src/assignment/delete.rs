@@ -7,6 +7,7 @@ use duo_api::condition::{ACCEPTED, SYNCED};
 use duo_api::{AIGateway, DeletionPolicy, Feature, FeatureAssignment, FeatureAssignmentStatus, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::deletion::GITLAB_GONE_SECONDS;
+use duo_core::observed::Instance;
 use duo_core::plan::{self, FeatureTarget, Operation};
 use duo_core::ready;
 use duo_runtime::metadata;
@@ -76,7 +77,7 @@ async fn unassign(item: &FeatureAssignment, gateway: &AIGateway, ctx: &Context) 
     let ours = targets(item, ctx);
     let elsewhere = others_features(item, ctx);
     let going: Vec<Feature> = assigned(item).into_iter().filter(|feature| !elsewhere.contains(feature)).collect();
-    let chat_goes_too = going.contains(&Feature::DuoChat);
+    let chat_goes_too = going.contains(&Feature::DuoChat) || chat_leaves(item, &instance, ctx);
     for feature in going {
         let Some(Operation::UpdateFeature { feature, target, .. }) =
             plan::plan_unassign(&instance, feature, &ours, chat_goes_too)
@@ -91,6 +92,22 @@ async fn unassign(item: &FeatureAssignment, gateway: &AIGateway, ctx: &Context) 
         }
     }
     Ok(Ok(()))
+}
+
+/// Duo Chat is being released elsewhere, or its model is being deleted: a sub-feature that returned to that model would
+/// stay on it with nobody to take it off.
+fn chat_leaves(item: &FeatureAssignment, instance: &Instance, ctx: &Context) -> bool {
+    let (namespace, gateway) = (item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name);
+    let model_id = instance.feature(Feature::DuoChat.key()).and_then(|chat| chat.model_id.as_ref());
+    let released = ctx
+        .assignments_of(&namespace, gateway)
+        .iter()
+        .any(|other| other.metadata.deletion_timestamp.is_some() && assigned(other).contains(&Feature::DuoChat));
+    released
+        || ctx.models_of(&namespace, gateway).iter().any(|model| {
+            model.metadata.deletion_timestamp.is_some()
+                && model.annotations().get(EXTERNAL_ID).is_some_and(|id| Some(id) == model_id)
+        })
 }
 
 /// What this object may have set its features to.

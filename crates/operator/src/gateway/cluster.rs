@@ -67,6 +67,15 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Cluster, E
     })
 }
 
+/// Hash of the configuration that the inputs give now, secrets included; `None` while they give none. Where it is the
+/// one in the status, what the pods serve is what is declared at this moment.
+pub(crate) async fn declared_hash(gateway: &AIGateway, ctx: &Context) -> Result<Option<String>, Error> {
+    let namespace = gateway.namespace().unwrap_or_default();
+    let models: Vec<SelfHostedModel> =
+        ctx.models_of(&namespace, &gateway.name_any()).into_iter().map(Arc::unwrap_or_clone).collect();
+    Ok(render(gateway, &models, ctx).await?.ok().map(|bundle| bundle.config_hash))
+}
+
 /// Reads what the gateway refers to and renders its child objects; the inner error says what is missing.
 async fn render(
     gateway: &AIGateway,

@@ -15,6 +15,7 @@ use duo_core::ready;
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
+pub(crate) use cluster::declared_hash;
 pub(crate) use pods::model_is_failing;
 
 use crate::context::Context;

@@ -30,10 +30,6 @@ pub(super) async fn run(
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
-    if let Some(waiting) = not_yet(model, gateway, ctx).await? {
-        outcome.findings.push(waiting);
-        return Ok(());
-    }
     let fingerprint = fingerprint(model, gateway, ctx).await?;
     let before = model.status.clone().unwrap_or_default();
     let last = LastCheck {
@@ -49,6 +45,14 @@ pub(super) async fn run(
     };
     let retry = RETRY_SECONDS.min(i64::try_from(ctx.resync.as_secs()).unwrap_or(i64::MAX)).max(1);
     let due = due_in(&last, &fingerprint, jiff::Timestamp::now().as_second(), retry);
+    // A verdict that still holds stays while a configuration is on its way: a new model has no other one asked again.
+    let url_is_ours =
+        gateway.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, GATEWAY_URL_CONFIGURED));
+    let settled = last.passed && due > 0 && url_is_ours;
+    if !settled && let Some(waiting) = not_yet(model, gateway, ctx).await? {
+        outcome.findings.push(waiting);
+        return Ok(());
+    }
     if due > 0 {
         outcome.findings.extend(conditions::get(&before.conditions, CONNECTION_VERIFIED).map(kept));
         outcome.look_again(Duration::from_secs(due.unsigned_abs()));
@@ -56,6 +60,12 @@ pub(super) async fn run(
     }
     if gateway.spec.management_policy == ManagementPolicy::Observe {
         // The check writes nothing, but it needs a mutation and costs tokens: Observe keeps its hands still.
+        return Ok(());
+    }
+    if crate::gateway::declared_hash(gateway, ctx).await? != gateway.status.as_ref().and_then(|s| s.config_hash.clone())
+    {
+        // A key changed a moment ago and the pods still have the old one: a check would judge that.
+        outcome.findings.extend(waiting("the gateway is taking over a new configuration"));
         return Ok(());
     }
     let desired = plan::desired_model(&model.spec, &instance.capabilities);
@@ -77,11 +87,12 @@ pub(super) async fn run(
     Ok(())
 }
 
+fn waiting(message: &str) -> Option<Finding> {
+    Some(Finding::unknown(CONNECTION_VERIFIED, "WaitingForGateway", format!("Not checked yet: {message}")))
+}
+
 /// What GitLab would ask is not served yet. A check now would blame the model for it.
 async fn not_yet(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Result<Option<Finding>, Error> {
-    let waiting = |message: &str| {
-        Some(Finding::unknown(CONNECTION_VERIFIED, "WaitingForGateway", format!("Not checked yet: {message}")))
-    };
     let status = gateway.status.clone().unwrap_or_default();
     for type_ in [CONFIG_ACCEPTED, GATEWAY_URL_CONFIGURED] {
         if !conditions::is_true(&status.conditions, type_) {
@@ -146,6 +157,7 @@ fn kept(condition: &duo_api::Condition) -> Finding {
         "CheckTimedOut",
         "CheckInconclusive",
         "GatewayURLNotConfigured",
+        "NotObserved",
     ]
     .into_iter()
     .find(|word| *word == condition.reason)
