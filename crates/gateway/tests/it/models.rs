@@ -66,3 +66,39 @@ async fn without_a_folder_custom_models_can_be_switched_off() {
     let world = World::with(Script::Say("x".into()), |settings, _, _| settings.custom_models.enabled = false).await;
     assert_eq!(world.post("/v2/code/completions", &world.completion()).await.status(), 422);
 }
+
+#[tokio::test]
+async fn a_model_whose_last_call_failed_is_told_to_the_operator_until_one_goes_well() {
+    let (world, _folder) = world().await;
+    let failing = || async {
+        let url = format!("http://{}/models/failing", world.gateway.metrics_addr());
+        world.http.get(url).send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let none = json!({"failing": []});
+    assert_eq!(failing().await, none);
+    for (script, expected) in [
+        (Script::Status(404, vec![], String::new()), json!({"failing": ["vllm"]})),
+        (Script::Say("x".into()), none.clone()),
+        (Script::Status(500, vec![], String::new()), json!({"failing": ["vllm"]})),
+        (Script::Say("x".into()), none.clone()),
+        // the moment's fault, and the request's own, say nothing of the model
+        (Script::Status(429, vec![], String::new()), none.clone()),
+        (Script::Status(400, vec![], String::new()), none.clone()),
+    ] {
+        world.upstream.script(script);
+        world.post("/v2/code/completions", &world.completion()).await;
+        assert_eq!(failing().await, expected);
+    }
+    world.upstream.script(Script::EndEarly(vec!["one "]));
+    let mut body = world.completion();
+    body["stream"] = true.into();
+    assert!(world.post("/v2/code/completions", &body).await.text().await.is_err());
+    while failing().await == none {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    world.upstream.script(Script::Say("x".into()));
+    assert!(world.post("/v2/code/completions", &body).await.text().await.is_ok());
+    while failing().await != none {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
