@@ -42,18 +42,37 @@ enum Command {
     Cluster {
         #[command(subcommand)]
         direction: Direction,
-        /// Name: 1 to 10 characters of a-z, 0-9 and -.
-        #[arg(long, global = true, default_value = "demo")]
-        name: String,
-        /// Folder of the cluster (default: $DUO_CLUSTER_DIR or /var/lib/duo-demo; /var/lib/duo-NAME for other names).
-        #[arg(long, global = true)]
-        folder: Option<PathBuf>,
+        #[command(flatten)]
+        which: Which,
     },
     /// The cluster, the operator, a simulated GitLab and Bedrock, and a user's questions.
     Demo {
         #[command(subcommand)]
         direction: Direction,
+        #[command(flatten)]
+        which: Which,
     },
+}
+
+/// Several clusters run side by side when their names and folders differ.
+#[derive(clap::Args)]
+struct Which {
+    /// Name of the cluster: 1 to 10 characters of a-z, 0-9 and -.
+    #[arg(long, global = true, default_value = "demo")]
+    name: String,
+    /// Its folder (default: $DUO_CLUSTER_DIR or /var/lib/duo-demo; /var/lib/duo-NAME for other names).
+    #[arg(long, global = true)]
+    folder: Option<PathBuf>,
+}
+
+impl Which {
+    fn options(self) -> Options {
+        let folder = self.folder.unwrap_or_else(|| match self.name.as_str() {
+            "demo" => Options::demo().folder,
+            other => Path::new("/var/lib").join(format!("duo-{other}")),
+        });
+        Options { name: self.name, folder }
+    }
 }
 
 #[derive(Subcommand, Clone, Copy)]
@@ -81,31 +100,18 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Crdgen { check } => crdgen::run(check, console),
         Command::Build => products::build(console),
         Command::Images { tag, names } => images::build(&names, &tag, console).map(drop),
-        Command::Cluster { direction, name, folder } => cluster(direction, &options(name, folder), console),
-        Command::Demo { direction: Direction::Up } => demo::up(console),
-        Command::Demo { direction: Direction::Down } => take_down(&Options::demo(), console),
+        Command::Cluster { direction: Direction::Up, which } => cluster_up(&which.options(), console),
+        Command::Demo { direction: Direction::Up, which } => demo::up(&which.options(), console),
+        Command::Cluster { direction: Direction::Down, which }
+        | Command::Demo { direction: Direction::Down, which } => take_down(&which.options(), console),
     }
 }
 
-fn options(name: String, folder: Option<PathBuf>) -> Options {
-    let default = || match name.as_str() {
-        "demo" => Options::demo().folder,
-        other => Path::new("/var/lib").join(format!("duo-{other}")),
-    };
-    let folder = folder.unwrap_or_else(default);
-    Options { name, folder }
-}
-
-fn cluster(direction: Direction, options: &Options, console: &Console) -> Result<(), Failure> {
-    match direction {
-        Direction::Down => take_down(options, console),
-        Direction::Up => {
-            let cluster = NodeCluster::up(options, &console.progress())?;
-            console.step(&format!("ready: export KUBECONFIG={}", cluster.kubeconfig().display()));
-            cluster.keep();
-            Ok(())
-        }
-    }
+fn cluster_up(options: &Options, console: &Console) -> Result<(), Failure> {
+    let cluster = NodeCluster::up(options, &console.progress())?;
+    console.step(&format!("ready: export KUBECONFIG={}", cluster.kubeconfig().display()));
+    cluster.keep();
+    Ok(())
 }
 
 fn take_down(options: &Options, console: &Console) -> Result<(), Failure> {

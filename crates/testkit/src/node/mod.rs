@@ -28,7 +28,7 @@ mod state;
 mod teardown;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -118,6 +118,7 @@ impl NodeCluster {
                     progress.say(&format!("cluster {}: removing what an earlier one left", options.name));
                     teardown::down(&cluster.layout, &state)?;
                 }
+                network::unused(&cluster.layout)?;
                 let state = State::new(&options.name, cluster.assets.folder());
                 cluster.start(state, progress).all().map_err(|error| cluster.save_log(error))?;
             }
@@ -140,10 +141,10 @@ impl NodeCluster {
         Start { layout: &self.layout, assets: &self.assets, progress, state }
     }
 
-    /// The folder goes when `up` fails, and the log that tells why must not: it is moved beside it.
+    /// The folder goes when `up` fails, and the log that tells why must not: it is copied.
     fn save_log(&self, mut error: Error) -> Error {
         if let Error::Process { log: Some(log), .. } | Error::Timeout { log: Some(log), .. } = &mut error {
-            let saved = self.layout.folder().with_extension("failed.log");
+            let saved = std::env::temp_dir().join(format!("duo-{}-failed.log", self.layout.name()));
             if std::fs::copy(&log, &saved).is_ok() {
                 *log = saved;
             }
@@ -237,9 +238,9 @@ impl Drop for NodeCluster {
     }
 }
 
-/// Takes `FOLDER.lock`, waiting for another process that has it.
+/// Takes the lock of the cluster's name, waiting for another process that has it.
 fn lock(layout: &Layout, progress: &Progress) -> Result<File> {
-    let path = layout.folder().with_extension("lock");
+    let path = Path::new("/run").join(format!("duo-{}.lock", layout.name()));
     let file = File::create(&path).map_err(Error::io("create", &path))?;
     if file.try_lock().is_err() {
         progress.say(&format!("cluster {}: in use by another process, waiting for it", layout.name()));

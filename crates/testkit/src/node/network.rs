@@ -8,6 +8,22 @@ use super::command::{command, line, run};
 use super::layout::{BRIDGE, Layout, NODE_ADDRESS, UPLINK, inner_address, outer_address};
 use crate::error::{Error, Result};
 
+/// Fails when the name is taken by a cluster of another folder: taking this one down would then hit that one.
+pub(super) fn unused(layout: &Layout) -> Result<()> {
+    if !layout.namespace_file().exists() {
+        return Ok(());
+    }
+    let namespace = layout.namespace();
+    Err(Error::Invalid {
+        what: format!("cluster name {}", layout.name()),
+        why: format!(
+            "there is a network namespace {namespace} already, of a cluster in another folder than {}; take that one \
+             down or choose another name. If its folder is lost: ip netns delete {namespace}",
+            layout.folder().display()
+        ),
+    })
+}
+
 /// Creates namespace, bridge and uplink; returns the uplink's number (`10.89.N.0/30`).
 ///
 /// A lock file keeps two clusters that start at once from taking the same number.

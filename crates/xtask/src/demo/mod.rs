@@ -21,10 +21,10 @@ const IMAGES: [&str; 3] = ["duo-operator", "duo-gateway", "duo-sim"];
 const RESOURCES: &str = "aigateway,selfhostedmodel,featureassignment";
 
 /// Brings everything up, shows that it works and leaves it running. Can be repeated: what has changed is replaced.
-pub(crate) fn up(console: &Console) -> Result<(), Failure> {
+pub(crate) fn up(options: &Options, console: &Console) -> Result<(), Failure> {
     products::build(console)?;
     let images = crate::images::build(&IMAGES.map(str::to_owned), images::DEFAULT_TAG, console)?;
-    let cluster = NodeCluster::up(&Options::demo(), &console.progress())?;
+    let cluster = NodeCluster::up(options, &console.progress())?;
     // also when a step fails: then there is something to look at, and the next attempt starts from there
     let outcome = show(&cluster, &images, console);
     let kubeconfig = cluster.kubeconfig();
