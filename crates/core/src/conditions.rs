@@ -109,6 +109,20 @@ pub fn summarize(mut findings: Vec<Finding>, must_hold: &[&str], may_not_fail: &
     findings
 }
 
+/// Adds the types that this pass could not look at, as Unknown: missing input is Unknown, not silence.
+pub fn complete(mut findings: Vec<Finding>, types: &[&'static str]) -> Vec<Finding> {
+    let why = match find(&findings, READY) {
+        Some(ready) if ready.status != ConditionStatus::True => format!("Not looked at: {}", ready.message),
+        _ => "Not looked at".to_owned(),
+    };
+    for type_ in types {
+        if find(&findings, type_).is_none() {
+            findings.push(Finding::unknown(type_, "NotObserved", why.clone()));
+        }
+    }
+    findings
+}
+
 /// Merges a pass into the previous conditions. `now` is RFC 3339 in whole seconds.
 ///
 /// Types that this pass did not find are dropped; `Ready` stands first, the others in alphabetical order.
@@ -170,6 +184,15 @@ mod tests {
         for (findings, expected) in cases {
             assert_eq!(ready(findings.clone()), expected, "{findings:?}");
         }
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_unknown_and_changes_nothing_else() {
+        let pass = summarize(vec![Finding::fails(A, "Bad", "no token").by_person()], &[A, B], &[]);
+        let all = complete(pass.clone(), &[A, B]);
+        assert_eq!(all[..pass.len()], pass);
+        let added = &all[pass.len()..];
+        assert_eq!(added, [Finding::unknown(B, "NotObserved", "Not looked at: no token")]);
     }
 
     #[test]

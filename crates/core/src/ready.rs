@@ -2,20 +2,20 @@
 
 use duo_api::condition as c;
 
-use crate::conditions::{Finding, summarize};
+use crate::conditions::{Finding, complete, summarize};
 
 /// AIGateway: it never waits for models.
 pub fn gateway(findings: Vec<Finding>) -> Vec<Finding> {
-    summarize(
-        findings,
-        &[c::TOKEN_VALID, c::CONFIG_ACCEPTED, c::WORKLOAD_AVAILABLE, c::GATEWAY_URL_CONFIGURED],
-        &[c::GATEWAY_REACHABLE, c::LICENSE_ACTIVE],
-    )
+    let must_hold = [c::TOKEN_VALID, c::CONFIG_ACCEPTED, c::WORKLOAD_AVAILABLE, c::GATEWAY_URL_CONFIGURED];
+    let may_not_fail = [c::GATEWAY_REACHABLE, c::LICENSE_ACTIVE];
+    let all = summarize(findings, &must_hold, &may_not_fail);
+    complete(all, &[&must_hold[..], &may_not_fail, &[c::CODE_SUGGESTIONS_MODEL_ASSIGNED]].concat())
 }
 
 /// SelfHostedModel.
 pub fn model(findings: Vec<Finding>) -> Vec<Finding> {
-    summarize(findings, &[c::ACCEPTED, c::SYNCED], &[c::CONNECTION_VERIFIED])
+    let all = summarize(findings, &[c::ACCEPTED, c::SYNCED], &[c::CONNECTION_VERIFIED]);
+    complete(all, &[c::ACCEPTED, c::SYNCED, c::CONNECTION_VERIFIED])
 }
 
 /// FeatureAssignment: its own conditions, then the model's and the gateway's readiness, given as findings of the types
@@ -23,7 +23,7 @@ pub fn model(findings: Vec<Finding>) -> Vec<Finding> {
 pub fn assignment(findings: Vec<Finding>) -> Vec<Finding> {
     let mut all = summarize(findings, &[c::ACCEPTED, c::MODEL_RESOLVED, c::SYNCED, MODEL_READY, GATEWAY_READY], &[]);
     all.retain(|finding| finding.type_ != MODEL_READY && finding.type_ != GATEWAY_READY);
-    all
+    complete(all, &[c::ACCEPTED, c::MODEL_RESOLVED, c::SYNCED])
 }
 
 /// The model's own Ready, as an input of the assignment's.

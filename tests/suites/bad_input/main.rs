@@ -51,12 +51,33 @@ impl Told<'_> {
                     && object["status"]["observedGeneration"] == object["metadata"]["generation"]
             })
             .await;
+        for type_ in types_of(kind) {
+            assert_ne!(condition(&object, type_).0, "", "{kind} {name} is silent about {type_}");
+        }
         let (stalled, reconciling) = (condition(&object, "Stalled"), condition(&object, "Reconciling"));
         match self.cure {
             Cure::Person => assert_eq!((stalled.0.as_str(), stalled.1.as_str()), ("True", reason), "{kind} {name}"),
             Cure::Time => assert_eq!((stalled.0.as_str(), reconciling.0.as_str()), ("", "True"), "{kind} {name}"),
         }
         object
+    }
+}
+
+/// The conditions that an object of this kind always has: what cannot be looked at is Unknown.
+fn types_of(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "AIGateway" => &[
+            "Ready",
+            "TokenValid",
+            "ConfigAccepted",
+            "WorkloadAvailable",
+            "GatewayURLConfigured",
+            "GatewayReachable",
+            "LicenseActive",
+            "CodeSuggestionsModelAssigned",
+        ],
+        "SelfHostedModel" => &["Ready", "Accepted", "Synced", "ConnectionVerified"],
+        _ => &["Ready", "Accepted", "ModelResolved", "Synced"],
     }
 }
 

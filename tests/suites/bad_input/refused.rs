@@ -22,6 +22,7 @@ async fn models_that_cannot_be_are_refused_by_name_and_the_others_go_on() {
     let world = World::start("models", Options::default()).await;
     world.apply_article().await;
     world.until_article_is_ready().await;
+    world.until_condition(M, "claude-3-sonnet", "ConnectionVerified", "True", "").await;
     world.model_by_hand("Taken", "gpt", "custom_openai/x");
     let (mark, models) = (world.gitlab.journal().mark(), world.models_in_gitlab());
 
@@ -83,6 +84,12 @@ async fn models_that_cannot_be_are_refused_by_name_and_the_others_go_on() {
     world.apply(&gateway).await;
     world.until_ready(M, "second").await;
     assert!(world.models_in_gitlab().contains(&"Theirs".to_owned()), "a model of somebody else was touched");
+    // Each check costs tokens: new neighbours are no reason to ask a verified model again.
+    let asked = world.gitlab.journal().since(mark).into_iter().filter(|entry| {
+        entry.fields.iter().any(|field| field == "aiSelfHostedModelConnectionCheck")
+            && entry.variables.to_string().contains("anthropic.claude-3-sonnet")
+    });
+    assert_eq!(asked.count(), 0, "a verified model was checked again");
     world.until_article_is_ready().await;
     world.users_are_served().await;
 }
