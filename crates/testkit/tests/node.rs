@@ -112,6 +112,11 @@ fn a_cluster_runs_pods_is_found_again_is_repaired_and_leaves_nothing() {
     let kubelet = state["processes"].as_array().unwrap().iter().find(|process| process["program"] == "kubelet");
     let pid = kubelet.unwrap()["pid"].to_string();
     assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    // the signal was sent; the end comes when the machine gets round to it
+    let runs = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    while runs() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let cluster = NodeCluster::up(&options(), &Progress::silent()).unwrap();
     assert_ne!(uid(&cluster), first, "a cluster without kubelet was used");
 
