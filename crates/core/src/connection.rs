@@ -2,7 +2,7 @@
 
 use duo_api::condition::CONNECTION_VERIFIED;
 
-use crate::conditions::Finding;
+use crate::conditions::{Cure, Finding};
 
 /// A passed check is repeated after this many seconds; each one costs tokens.
 pub const PASSED_PERIOD_SECONDS: i64 = 6 * 3600;
@@ -28,6 +28,15 @@ pub fn due_in(last: &LastCheck, fingerprint: &str, now: i64, retry_seconds: i64)
     let period = if last.passed { PASSED_PERIOD_SECONDS } else { retry_seconds };
     // A time in the future (a clock that was set back) counts as now.
     last.at.map_or(0, |at| (at.min(now) + period - now).max(0))
+}
+
+/// The condition while the gateway is not ready to be checked again: a model that failed its last check stays failed
+/// until one passes, for `Unknown` would make it Ready before users are served.
+pub fn while_waiting(last: Option<Finding>, waiting: Finding) -> Finding {
+    match last {
+        Some(failed) if failed.status == duo_api::ConditionStatus::False => Finding { cure: Cure::Time, ..failed },
+        _ => waiting,
+    }
 }
 
 /// What GitLab's answer means. GitLab 18.9 waits 3 s for the gateway, so a time-out says nothing about the model; a
@@ -92,6 +101,18 @@ mod tests {
         for (success, message, status, reason) in cases {
             let finding = judge(success, message);
             assert_eq!((finding.status, finding.reason), (status, reason), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_failed_stays_failed_until_a_check_passes() {
+        let waiting = || Finding::unknown(CONNECTION_VERIFIED, "WaitingForGateway", "");
+        let failed = Finding::fails(CONNECTION_VERIFIED, "ModelRefused", "403").by_person();
+        let kept = while_waiting(Some(failed), waiting());
+        assert_eq!((kept.status, kept.reason, kept.cure), (False, "ModelRefused", Cure::Time));
+        let passed = Finding::holds(CONNECTION_VERIFIED, "ConnectionVerified", "");
+        for last in [None, Some(passed), Some(Finding::unknown(CONNECTION_VERIFIED, "CheckTimedOut", ""))] {
+            assert_eq!(while_waiting(last, waiting()), waiting());
         }
     }
 

@@ -6,7 +6,7 @@ use duo_api::annotations::CONFIG_HASH;
 use duo_api::condition::{CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED};
 use duo_api::{AIGateway, ManagementPolicy, Platform, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
-use duo_core::connection::{LastCheck, due_in, judge};
+use duo_core::connection::{LastCheck, due_in, judge, while_waiting};
 use duo_core::observed::Instance;
 use duo_core::{labels, plan};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -32,6 +32,7 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     let fingerprint = fingerprint(model, gateway, ctx).await?;
     let before = model.status.clone().unwrap_or_default();
+    let last_finding = || conditions::get(&before.conditions, CONNECTION_VERIFIED).map(kept);
     let last = LastCheck {
         fingerprint: before.checked.clone(),
         at: before
@@ -50,11 +51,11 @@ pub(super) async fn run(
         gateway.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, GATEWAY_URL_CONFIGURED));
     let settled = last.passed && due > 0 && url_is_ours;
     if !settled && let Some(waiting) = not_yet(model, gateway, ctx).await? {
-        outcome.findings.push(waiting);
+        outcome.findings.push(while_waiting(last_finding(), waiting));
         return Ok(());
     }
     if due > 0 {
-        outcome.findings.extend(conditions::get(&before.conditions, CONNECTION_VERIFIED).map(kept));
+        outcome.findings.extend(last_finding());
         outcome.look_again(Duration::from_secs(due.unsigned_abs()));
         return Ok(());
     }
@@ -65,7 +66,8 @@ pub(super) async fn run(
     if crate::gateway::declared_hash(gateway, ctx).await? != gateway.status.as_ref().and_then(|s| s.config_hash.clone())
     {
         // A key changed a moment ago and the pods still have the old one: a check would judge that.
-        outcome.findings.extend(waiting("the gateway is taking over a new configuration"));
+        let taking_over = waiting("the gateway is taking over a new configuration");
+        outcome.findings.push(while_waiting(last_finding(), taking_over));
         return Ok(());
     }
     let desired = plan::desired_model(&model.spec, &instance.capabilities);
@@ -87,8 +89,8 @@ pub(super) async fn run(
     Ok(())
 }
 
-fn waiting(message: &str) -> Option<Finding> {
-    Some(Finding::unknown(CONNECTION_VERIFIED, "WaitingForGateway", format!("Not checked yet: {message}")))
+fn waiting(message: &str) -> Finding {
+    Finding::unknown(CONNECTION_VERIFIED, "WaitingForGateway", format!("Not checked yet: {message}"))
 }
 
 /// What GitLab would ask is not served yet. A check now would blame the model for it.
@@ -96,16 +98,16 @@ async fn not_yet(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) ->
     let status = gateway.status.clone().unwrap_or_default();
     for type_ in [CONFIG_ACCEPTED, GATEWAY_URL_CONFIGURED] {
         if !conditions::is_true(&status.conditions, type_) {
-            return Ok(waiting(&format!("{type_} of AIGateway {} is not True", gateway.name_any())));
+            return Ok(Some(waiting(&format!("{type_} of AIGateway {} is not True", gateway.name_any()))));
         }
     }
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<ConfigMap> = Api::namespaced(ctx.kube.clone(), &namespace);
     let name = labels::config_map(&gateway.name_any());
     let rendered = duo_runtime::call(format!("get ConfigMap {namespace}/{name}"), api.get_opt(&name)).await?;
-    let Some(rendered) = rendered else { return Ok(waiting("the gateway has no configuration")) };
+    let Some(rendered) = rendered else { return Ok(Some(waiting("the gateway has no configuration"))) };
     if rendered.annotations().get(CONFIG_HASH) != status.config_hash.as_ref() {
-        return Ok(waiting("the gateway is taking over a new configuration"));
+        return Ok(Some(waiting("the gateway is taking over a new configuration")));
     }
     let text = rendered.data.and_then(|mut data| data.remove(duo_gateway_config::CONFIG_FILE)).unwrap_or_default();
     let served = duo_gateway_config::GatewayConfig::from_yaml(&text).ok().is_some_and(|config| {
@@ -116,7 +118,7 @@ async fn not_yet(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) ->
         );
         config.models.iter().any(|served| served.key() == key)
     });
-    Ok(if served { None } else { waiting("the gateway does not serve this model yet") })
+    Ok(if served { None } else { Some(waiting("the gateway does not serve this model yet")) })
 }
 
 /// Changes when something changed that the check would notice. Secrets enter by version, never by value.
