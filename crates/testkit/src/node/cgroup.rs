@@ -59,6 +59,14 @@ impl Cgroups {
     pub(super) fn create(&self, name: &str) -> Result<()> {
         for mount in &self.mounts {
             let group = mount.join(name);
+            if self.version == Version::V2 {
+                // a group has the controllers that its parent hands down. One that cannot be is not our loss: kubelet
+                // names those it misses
+                let controllers = std::fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+                for controller in controllers.split_whitespace() {
+                    drop(std::fs::write(mount.join("cgroup.subtree_control"), format!("+{controller}")));
+                }
+            }
             std::fs::create_dir_all(&group).map_err(Error::io("create", &group))?;
             // a new cpuset group is empty on v1, and nothing can run in it
             for setting in ["cpuset.cpus", "cpuset.mems"] {
@@ -127,6 +135,18 @@ mod tests {
         let hybrid = parse(&format!("{v2}{v1}")).unwrap();
         assert_eq!((hybrid.version, hybrid.mounts.len()), (Version::V1, 3));
         assert_eq!(parse("22 1 8:1 / / rw - ext4 /dev/vda rw\n"), None);
+    }
+
+    #[test]
+    fn version_two_hands_controllers_down_to_the_group() {
+        let mount = tempfile::tempdir().unwrap();
+        std::fs::write(mount.path().join("cgroup.controllers"), "memory\n").unwrap();
+        let cgroups = Cgroups { version: Version::V2, mounts: vec![mount.path().to_owned()] };
+        cgroups.create("duo-x").unwrap();
+        assert!(mount.path().join("duo-x").is_dir());
+        assert_eq!(std::fs::read_to_string(mount.path().join("cgroup.subtree_control")).unwrap(), "+memory");
+        std::fs::write(mount.path().join("duo-x/cgroup.procs"), "7\n9\n7\n").unwrap();
+        assert_eq!(cgroups.processes("duo-x"), [7, 9]);
     }
 
     #[test]
