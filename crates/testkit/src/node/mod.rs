@@ -101,9 +101,7 @@ impl NodeCluster {
     /// matters.
     pub fn up(options: &Options, progress: &Progress) -> Result<Self> {
         let layout = Layout::new(&options.name, &options.folder)?;
-        packages::require(&|line| progress.say(line))?;
-        progress.say("Kubernetes programs");
-        let assets = Assets::locate(Size::Node)?;
+        let assets = Self::prepare(progress)?;
         let mut cluster = Self { keep: false, _lock: lock(&layout, progress)?, layout, assets };
         match State::read(cluster.layout.folder())? {
             Some(state) if cluster.usable(&state) => {
@@ -124,6 +122,14 @@ impl NodeCluster {
             }
         }
         Ok(cluster)
+    }
+
+    /// What `up` does first: fails without root, installs missing Debian packages, finds or builds the Kubernetes
+    /// programs. On its own for callers with long work of their own before `up`.
+    pub fn prepare(progress: &Progress) -> Result<Assets> {
+        packages::require(&|line| progress.say(line))?;
+        progress.say("Kubernetes programs (built once, which takes about 15 minutes)");
+        Assets::locate(Size::Node)
     }
 
     /// Removes the cluster of this folder, whichever process brought it up; false when there is none. Needs root.

@@ -22,6 +22,8 @@ const RESOURCES: &str = "aigateway,selfhostedmodel,featureassignment";
 
 /// Brings everything up, shows that it works and leaves it running. Can be repeated: what has changed is replaced.
 pub(crate) fn up(options: &Options, console: &Console) -> Result<(), Failure> {
+    // first what can be refused: nobody should wait for a build to hear that root is needed
+    NodeCluster::prepare(&console.progress())?;
     products::build(console)?;
     let images = crate::images::build(&IMAGES.map(str::to_owned), images::DEFAULT_TAG, console)?;
     let cluster = NodeCluster::up(options, &console.progress())?;
