@@ -195,6 +195,7 @@ spec:
     world.patch("FeatureAssignment", "code-suggestions", fewer).await.expect("a patch");
     world.until_ready("FeatureAssignment", "completion").await;
     assert_ne!(config_hash(&world).await, hash);
+    world.until_condition("SelfHostedModel", "own", "ConnectionVerified", "True", "").await;
 
     // The old key is revoked as the new one is given: the check that this causes comes after the pods have the new one.
     vllm.reconfigure(|config| config.api_keys = vec![Secret::new(NEW_VLLM_KEY)]);
