@@ -1,6 +1,6 @@
 //! The operator is killed at any point of the first apply: started again it converges, with no duplicate.
 
-#![allow(missing_docs, reason = "a test program has no API")]
+#![allow(missing_docs, clippy::expect_used, reason = "a test program has no API and ends where its world cannot go on")]
 
 use std::time::{Duration, Instant};
 

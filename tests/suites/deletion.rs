@@ -1,7 +1,7 @@
 //! Deletion in any order, with GitLab, its token or the namespace going at the same time: it always ends, and takes
 //! nothing that is not ours.
 
-#![allow(missing_docs, reason = "a test program has no API")]
+#![allow(missing_docs, clippy::expect_used, reason = "a test program has no API and ends where its world cannot go on")]
 
 use std::net::IpAddr;
 

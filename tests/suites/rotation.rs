@@ -1,6 +1,6 @@
 //! What changes while everything runs takes effect by itself: tokens, keys, authorities, models, and hands in GitLab.
 
-#![allow(missing_docs, reason = "a test program has no API")]
+#![allow(missing_docs, clippy::expect_used, reason = "a test program has no API and ends where its world cannot go on")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
 //! GitLab's traps as the operator meets them, each with a test of its name. The simulated GitLab has all of them on.
 
-#![allow(missing_docs, reason = "a test program has no API")]
+#![allow(missing_docs, clippy::expect_used, reason = "a test program has no API and ends where its world cannot go on")]
 
 use std::time::Duration;
 
