@@ -73,7 +73,8 @@ pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition
 /// Findings of a pass plus what follows from them: `Ready`, and `Reconciling` or `Stalled` while they are True.
 ///
 /// `must_hold` are the types that have to be True, `may_not_fail` those that only must not be False. The first that
-/// stands in the way, in this order, gives `Ready` its reason and message.
+/// stands in the way, in this order, gives `Ready` its reason and message; what only a person can cure goes first,
+/// else pods that wait for the right URL would hide that it is wrong.
 pub fn summarize(mut findings: Vec<Finding>, must_hold: &[&str], may_not_fail: &[&str]) -> Vec<Finding> {
     let failing = must_hold
         .iter()
@@ -85,19 +86,22 @@ pub fn summarize(mut findings: Vec<Finding>, must_hold: &[&str], may_not_fail: &
         Some(finding) => Some(finding.clone()),
         None => Some(Finding::unknown(READY, "NotObserved", format!("{type_} is not known yet"))),
     });
-    let ready = match (failing, &pending) {
-        (Some(finding), _) => Finding { type_: READY, ..finding.clone() },
-        (None, Some(finding)) => Finding { type_: READY, ..finding.clone() },
-        (None, None) => Finding::holds(READY, "Ready", "Users can use it now"),
+    // A person's cure is named even when another condition stands before it in the order.
+    let stalled = must_hold
+        .iter()
+        .chain(may_not_fail)
+        .filter_map(|type_| find(&findings, type_))
+        .find(|finding| finding.status != ConditionStatus::True && finding.cure == Cure::Person)
+        .filter(|_| failing.is_some() || pending.is_some())
+        .cloned();
+    let ready = match (&stalled, failing, &pending) {
+        (Some(finding), Some(_), _) => Finding { type_: READY, status: ConditionStatus::False, ..finding.clone() },
+        (Some(finding), None, _) | (None, Some(finding), _) | (None, None, Some(finding)) => {
+            Finding { type_: READY, ..finding.clone() }
+        }
+        (None, None, None) => Finding::holds(READY, "Ready", "Users can use it now"),
     };
     if ready.status != ConditionStatus::True {
-        // A person's cure is named even when another condition stands before it in the order.
-        let stalled = must_hold
-            .iter()
-            .chain(may_not_fail)
-            .filter_map(|type_| find(&findings, type_))
-            .find(|finding| finding.status != ConditionStatus::True && finding.cure == Cure::Person)
-            .cloned();
         match stalled {
             Some(finding) => {
                 findings.push(Finding { type_: STALLED, status: ConditionStatus::True, ..finding });
@@ -179,6 +183,18 @@ mod tests {
             (vec![Finding::unknown(A, "Soon", "")], (Unknown, "Soon", false, true)),
             (vec![Finding::unknown(A, "SecretNotFound", "").by_person()], (Unknown, "SecretNotFound", true, false)),
             (vec![Finding::unknown(A, "Soon", ""), Finding::fails(B, "Down", "")], (False, "Down", false, true)),
+            (
+                vec![Finding::fails(A, "Pods", ""), Finding::fails(B, "Bad", "").by_person()],
+                (False, "Bad", true, false),
+            ),
+            (
+                vec![Finding::unknown(A, "NoSecret", "").by_person(), Finding::fails(B, "Pods", "")],
+                (False, "NoSecret", true, false),
+            ),
+            (
+                vec![Finding::holds(A, "X", ""), Finding::unknown(B, "Odd", "").by_person()],
+                (True, "Ready", false, false),
+            ),
             (vec![], (Unknown, "NotObserved", false, true)),
         ];
         for (findings, expected) in cases {

@@ -94,7 +94,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// Another HTTP status, for example 404 because the URL is not that of a GitLab.
-    #[error("{operation}: GitLab answered {status}: {message}")]
+    #[error("{operation}: GitLab answered {status}: {message}; check spec.gitlab.url and proxies in between")]
     UnexpectedStatus {
         /// Name of the call.
         operation: &'static str,

@@ -59,22 +59,25 @@ async fn a_gitlab_that_is_down_or_overloaded_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_gitlab_did_not_take_is_not_reported_as_done() {
     let world = World::start("half", Options::default()).await;
+    world.gitlab.edit(|state| state.instance.read_only = true);
+    let url = |reason, words| Told {
+        object: GATEWAY,
+        condition: ("GatewayURLConfigured", "False", reason),
+        words,
+        cure: Cure::Time,
+    };
     let failing = |operation: &str| Fault {
         mutations_only: true,
         ..Fault::new(Action::Status { code: 500, retry_after: None }).on(operation)
     };
+    world.apply_article().await;
+    url("ReadOnlyInstance", &["read-only"]).until(&world).await;
+
     for operation in ["duoSettingsUpdate", "aiSelfHostedModelCreate"] {
         world.gitlab.faults().add(failing(operation));
     }
-    world.apply_article().await;
-    Told {
-        object: GATEWAY,
-        condition: ("GatewayURLConfigured", "False", "ServerError"),
-        words: &["500"],
-        cure: Cure::Time,
-    }
-    .until(&world)
-    .await;
+    world.gitlab.edit(|state| state.instance.read_only = false);
+    url("ServerError", &["500"]).until(&world).await;
     Told {
         object: ("SelfHostedModel", "mixtral-8x7b"),
         condition: ("Synced", "False", "ServerError"),

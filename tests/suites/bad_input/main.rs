@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, reason = "a test program has no API")]
 
+mod gateways;
 mod gitlab_away;
 mod refused;
 mod rights;
@@ -47,7 +48,8 @@ impl Told<'_> {
                 let ready = condition(object, "Ready");
                 (found.as_str(), why.as_str()) == (status, reason)
                     && self.words.iter().all(|words| message.contains(words))
-                    && (ready.0.as_str(), ready.1.as_str()) == (status, reason)
+                    && (ready.0 == status || ready.0 == "False")
+                    && ready.1 == reason
                     && object["status"]["observedGeneration"] == object["metadata"]["generation"]
             })
             .await;

@@ -50,6 +50,12 @@ async fn tokens_that_do_not_do_are_told_apart_and_the_right_one_is_enough() {
     world.apply(&manifests::secrets(&world.namespace)).await;
     world.until_article_is_ready().await;
     world.users_are_served().await;
+
+    // The right token of a user who is blocked now.
+    world.gitlab.edit(|state| state.users[0].blocked = true);
+    told("False", "AccessForbidden", &["API not accessible for user"]).until(&world).await;
+    world.gitlab.edit(|state| state.users[0].blocked = false);
+    world.until_article_is_ready().await;
     let tokens = [WRONG, READ_API_TOKEN, EXPIRED_TOKEN, USER_TOKEN, REVOKED_TOKEN].map(str::to_owned);
     world.no_secret_is_told(&tokens).await;
 }
