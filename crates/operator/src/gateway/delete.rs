@@ -99,7 +99,7 @@ async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<
         // GitLab saves only a URL whose host it can resolve, and this one is a memory. Ours must not stay.
         let text = format!("GitLab does not take back {previous} and has no gateway URL now: {error}");
         ctx.reporter.event(gateway, &Event::warning("PreviousURLRefused", text)).await;
-        ctx.may_write().map_err(|error| Failure::Reconcile(error.into()))?;
+        ctx.may_write().map_err(Failure::Reconcile)?;
         result = session.client.update_settings(&set(None)).await;
     }
     session.changed().await;
