@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 XTASK := cargo run --quiet --package xtask --
+# with the programs in one build: their dependencies are compiled once
+XTASK_RELEASE := cargo run --quiet --release --package xtask --
 
 .PHONY: help
 help: ## this list
@@ -14,15 +16,15 @@ setup: # Debian packages that building and testing need
 
 .PHONY: build
 build: setup ## static programs in target/release/{duo-operator,duo-gateway,duo-sim}
-	$(XTASK) build
+	$(XTASK_RELEASE) build
 
 .PHONY: demo
 demo: setup ## a real cluster with the article's scenario, left running (root)
-	$(XTASK) demo up
+	$(XTASK_RELEASE) demo up
 
 .PHONY: demo-down
 demo-down: setup ## remove what `make demo` brought up
-	$(XTASK) demo down
+	$(XTASK_RELEASE) demo down
 
 .PHONY: test
 test: setup ## everything: lints, unit tests, real API server, real node
