@@ -99,7 +99,7 @@ pub fn summarize(mut findings: Vec<Finding>, must_hold: &[&str], may_not_fail: &
         (Some(finding), None, _) | (None, Some(finding), _) | (None, None, Some(finding)) => {
             Finding { type_: READY, ..finding.clone() }
         }
-        (None, None, None) => Finding::holds(READY, "Ready", "Users can use it now"),
+        (None, None, None) => Finding::holds(READY, "Ready", ""),
     };
     if ready.status != ConditionStatus::True {
         match stalled {

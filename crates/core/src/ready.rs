@@ -2,19 +2,27 @@
 
 use duo_api::condition as c;
 
-use crate::conditions::{Finding, complete, summarize};
+use duo_api::ConditionStatus;
+
+use crate::conditions::{Finding, complete, find, summarize};
 
 /// AIGateway: it never waits for models.
 pub fn gateway(findings: Vec<Finding>) -> Vec<Finding> {
     let must_hold = [c::TOKEN_VALID, c::CONFIG_ACCEPTED, c::WORKLOAD_AVAILABLE, c::GATEWAY_URL_CONFIGURED];
     let may_not_fail = [c::GATEWAY_REACHABLE, c::LICENSE_ACTIVE];
-    let all = summarize(findings, &must_hold, &may_not_fail);
+    let mut all = summarize(findings, &must_hold, &may_not_fail);
+    say(&mut all, "GitLab calls this gateway and it serves");
     complete(all, &[&must_hold[..], &may_not_fail, &[c::CODE_SUGGESTIONS_MODEL_ASSIGNED]].concat())
 }
 
 /// SelfHostedModel.
 pub fn model(findings: Vec<Finding>) -> Vec<Finding> {
-    let all = summarize(findings, &[c::ACCEPTED, c::SYNCED], &[c::CONNECTION_VERIFIED]);
+    let mut all = summarize(findings, &[c::ACCEPTED, c::SYNCED], &[c::CONNECTION_VERIFIED]);
+    let verified = find(&all, c::CONNECTION_VERIFIED).is_some_and(|f| f.status == ConditionStatus::True);
+    say(
+        &mut all,
+        if verified { "Registered in GitLab and answering" } else { "Registered in GitLab, not verified yet" },
+    );
     complete(all, &[c::ACCEPTED, c::SYNCED, c::CONNECTION_VERIFIED])
 }
 
@@ -22,8 +30,16 @@ pub fn model(findings: Vec<Finding>) -> Vec<Finding> {
 /// [`MODEL_READY`] and [`GATEWAY_READY`], which are not written to the status.
 pub fn assignment(findings: Vec<Finding>) -> Vec<Finding> {
     let mut all = summarize(findings, &[c::ACCEPTED, c::MODEL_RESOLVED, c::SYNCED, MODEL_READY, GATEWAY_READY], &[]);
+    say(&mut all, "Users can use it now");
     all.retain(|finding| finding.type_ != MODEL_READY && finding.type_ != GATEWAY_READY);
     complete(all, &[c::ACCEPTED, c::MODEL_RESOLVED, c::SYNCED])
+}
+
+/// What `Ready` says while it is True: no more than the kind's readiness means.
+fn say(all: &mut [Finding], sentence: &str) {
+    for finding in all.iter_mut().filter(|f| f.type_ == c::READY && f.status == ConditionStatus::True) {
+        sentence.clone_into(&mut finding.message);
+    }
 }
 
 /// The model's own Ready, as an input of the assignment's.
@@ -34,8 +50,6 @@ pub const GATEWAY_READY: &str = "GatewayReady";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conditions::find;
-    use duo_api::ConditionStatus;
 
     #[test]
     fn an_assignment_is_not_ready_before_its_model_is() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use duo_api::annotations::{EXTERNAL_ID, PREVIOUS_GATEWAY_URL};
-use duo_api::condition::{CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED, LICENSE_ACTIVE, TOKEN_VALID};
+use duo_api::condition::{GATEWAY_URL_CONFIGURED, TOKEN_VALID};
 use duo_api::{AIGateway, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::observed::{Instance, Settings};
@@ -21,8 +21,6 @@ use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session::{Session, SessionError};
 
-/// How soon a health check that found something wrong is repeated.
-const HEALTH_RETRY: Duration = Duration::from_secs(15);
 /// How soon a refused token or a missing licence is looked at again: both are cured inside GitLab, which tells nobody.
 const ACCESS_RETRY: Duration = Duration::from_secs(30);
 /// An observation this old is still fresh: one edit reconciles several resources at once.
@@ -91,8 +89,14 @@ pub(super) async fn run(
         instance_id: None,
         next: Next::OnChange,
     };
+    let was_settled = gateway.status.as_ref().is_some_and(|status| {
+        [TOKEN_VALID, GATEWAY_URL_CONFIGURED].iter().all(|type_| conditions::is_true(&status.conditions, type_))
+    });
+    let before = outcome.events.len();
     let configured = settings(gateway, api, cluster, &session, instance, ctx, &mut outcome).await?;
-    probes(gateway, &session, configured, ctx, &mut outcome).await;
+    // A GitLab that was away or had to be told again may be another one, with another instance id.
+    let fresh = !was_settled || outcome.events.len() != before;
+    super::probes::run(gateway, &session, configured, fresh, ctx, &mut outcome).await;
     Ok(outcome)
 }
 
@@ -273,51 +277,4 @@ async fn write(
             Ok(false)
         }
     }
-}
-
-/// GitLab's own health check, once the URL is ours.
-async fn probes(gateway: &AIGateway, session: &Session, configured: bool, ctx: &Context, outcome: &mut GitLab) {
-    let url = gateway_url(gateway);
-    let checked = ctx
-        .models_of(&gateway.namespace().unwrap_or_default(), &gateway.name_any())
-        .iter()
-        .any(|model| model.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, CONNECTION_VERIFIED)));
-    let judge = |probes: &[duo_core::observed::Probe]| {
-        (health::gateway_reachable(probes, &url, checked), health::license_active(probes))
-    };
-    let holds = |finding: &Finding| finding.status == duo_api::ConditionStatus::True;
-    let mut known = session.last_health().await;
-    if configured {
-        let good = known.as_ref().is_some_and(|probes| {
-            let (reachable, license) = judge(probes);
-            holds(&reachable) && holds(&license.finding)
-        });
-        let max_age = if good { ctx.resync } else { HEALTH_RETRY };
-        match session.health(max_age).await {
-            Ok(probes) => known = Some(probes),
-            Err(error) => {
-                outcome.events.push(Event::warning("HealthCheckFailed", error.to_string()));
-                outcome.next = outcome.next.sooner((&error).into());
-            }
-        }
-    }
-    let probes = known.unwrap_or_default();
-    let (reachable, license) = judge(&probes);
-    if configured && !(holds(&reachable) && holds(&license.finding)) {
-        outcome.next = outcome.next.sooner(Next::After(HEALTH_RETRY));
-    }
-    outcome.instance_id = health::instance_id(&probes);
-    outcome.findings.push(reachable);
-    outcome.findings.push(license.finding.clone());
-    let known_reason = gateway
-        .status
-        .as_ref()
-        .and_then(|status| conditions::get(&status.conditions, LICENSE_ACTIVE))
-        .map(|condition| condition.reason.as_str());
-    outcome.events.extend(
-        license
-            .warning
-            .filter(|(reason, _)| known_reason != Some(*reason))
-            .map(|(reason, message)| Event::warning(reason, message)),
-    );
 }

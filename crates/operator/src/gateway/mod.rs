@@ -4,6 +4,7 @@ mod cluster;
 mod delete;
 mod gitlab;
 mod pods;
+mod probes;
 mod signing_keys;
 mod status;
 

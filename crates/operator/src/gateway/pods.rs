@@ -51,22 +51,27 @@ impl Serving {
     }
 }
 
-/// Asks every ready pod. One that serves something else has its annotation touched, so that kubelet refreshes the
+/// Asks every pod; only ready ones count. One that serves something else has its annotation touched, so that kubelet refreshes the
 /// mounted folder at once and not at its next sync (up to about 90 s).
 pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> Result<Serving, Error> {
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &namespace);
     let alive = list(gateway, ctx).await?;
-    let answers = join_all(alive.iter().filter(|pod| is_ready(pod)).map(|pod| async move {
+    let answers = join_all(alive.iter().map(|pod| async move {
         let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
         (pod, ask(&ctx.http, &ip).await)
     }))
     .await;
-    let mut serving = Serving { ready: answers.len(), current: 0, silent: Vec::new() };
+    let ready = alive.iter().filter(|pod| is_ready(pod)).count();
+    let mut serving = Serving { ready, current: 0, silent: Vec::new() };
     for (pod, answer) in answers {
-        match answer {
-            Some(served) if served == hash => serving.current += 1,
-            answer => {
+        match (answer, is_ready(pod)) {
+            (Some(served), true) if served == hash => serving.current += 1,
+            (Some(served), false) if served == hash => {}
+            // One that is starting reads what is there then.
+            (None, false) => {}
+            // One that is not ready may be so for what the old configuration says, such as a wrong URL of GitLab.
+            (answer, _) => {
                 if answer.is_none() {
                     serving.silent.push(pod.name_any());
                 }
