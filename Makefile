@@ -3,8 +3,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 XTASK := cargo run --quiet --package xtask --
-# with the programs in one build: their dependencies are compiled once
-XTASK_RELEASE := cargo run --quiet --release --package xtask --
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+# one build for all of them: their dependencies are compiled once, with the features that all need
+PROGRAMS := duo-operator duo-gateway duo-sim xtask
 
 .PHONY: help
 help: ## this list
@@ -16,15 +17,19 @@ setup: # Debian packages that building and testing need
 
 .PHONY: build
 build: setup ## static programs in target/release/{duo-operator,duo-gateway,duo-sim}
-	$(XTASK_RELEASE) build
+	RUSTC_WORKSPACE_WRAPPER="$(CURDIR)/crates/xtask/static-rustc.sh" cargo build --release $(addprefix --package ,$(PROGRAMS))
+
+.PHONY: images
+images: build ## OCI archives in target/images, without a container engine
+	$(RELEASE)/xtask images duo-operator duo-gateway duo-sim
 
 .PHONY: demo
-demo: setup ## a real cluster with the article's scenario, left running (root)
-	$(XTASK_RELEASE) demo up
+demo: build ## a real cluster with the article's scenario, left running (root)
+	$(RELEASE)/xtask demo up
 
 .PHONY: demo-down
-demo-down: setup ## remove what `make demo` brought up
-	$(XTASK_RELEASE) demo down
+demo-down: build ## remove what `make demo` brought up
+	$(RELEASE)/xtask demo down
 
 .PHONY: test
 test: setup ## everything: lints, unit tests, real API server, real node
