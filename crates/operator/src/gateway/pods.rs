@@ -51,8 +51,8 @@ impl Serving {
     }
 }
 
-/// Asks every pod; only ready ones count. One that serves something else has its annotation touched, so that kubelet refreshes the
-/// mounted folder at once and not at its next sync (up to about 90 s).
+/// Asks every pod; only ready ones count. One that serves something else has its annotation touched, so that kubelet
+/// refreshes the mounted folder at once and not at its next sync (up to about 90 s).
 pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> Result<Serving, Error> {
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &namespace);
