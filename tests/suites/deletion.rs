@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::expect_used, reason = "a test program has no API and ends where its world cannot go on")]
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use duo_e2e::wait::condition;
 use duo_e2e::{Options, World, hand};
@@ -97,7 +98,12 @@ async fn a_model_waits_for_its_assignment_and_an_assignment_leaves_its_model() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_at_once_with_the_gateway_first() {
     let world = ready_world().await;
-    delete_everything(&world).await;
+    world.delete("AIGateway", "duo").await;
+    // a slow client, or one that throttles itself
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for (kind, name) in &World::article_objects()[1..] {
+        world.delete(kind, name).await;
+    }
     until_everything_is_gone(&world).await;
     nothing_of_ours_is_left(&world);
 }
@@ -122,6 +128,8 @@ spec: {{gatewayRef: {{name: duo}}, features: [DuoChatExplainCode], modelRef: {{n
     world.users_are_served().await;
     let going =
         [("FeatureAssignment", "explain"), ("FeatureAssignment", "chat"), ("SelfHostedModel", "claude-3-sonnet")];
+    // Both releases are decided before either takes effect.
+    world.gitlab.faults().add(Fault::new(Action::Delay { ms: 1500 }).on("aiFeatureSettingUpdate"));
     for (kind, name) in going {
         world.delete(kind, name).await;
     }
@@ -185,7 +193,7 @@ async fn a_namespace_that_is_torn_down_takes_everything_of_ours_from_gitlab() {
     let started = std::time::Instant::now();
     while namespaces.get_opt(&world.namespace).await.expect("the API server answers").is_some() {
         assert!(started.elapsed() < duo_e2e::wait::LIMIT, "the namespace stays\n{}", world.log_tail());
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
