@@ -1,6 +1,7 @@
 //! What the API server itself refuses: one case for each rule and each limit of the CRDs, and what `kubectl` shows.
 
 #![allow(missing_docs, reason = "a test program has no API")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a suite ends where its world cannot go on")]
 
 mod cases;
 mod kubectl;

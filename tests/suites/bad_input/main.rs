@@ -2,6 +2,7 @@
 //! cause is gone, and then users are served.
 
 #![allow(missing_docs, reason = "a test program has no API")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a suite ends where its world cannot go on")]
 
 mod gateways;
 mod gitlab_away;

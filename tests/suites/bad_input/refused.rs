@@ -43,20 +43,21 @@ async fn models_that_cannot_be_are_refused_by_name_and_the_others_go_on() {
         model(&world, "beta", json!({"family": "Llama3", "identifier": "bedrock/meta.llama3-70b-instruct-v1:0"})),
     ];
     world.apply(&declared.join("\n---\n")).await;
-    let refusals: [(&str, (&str, &str, &str), &[&str], Cure); 5] = [
-        ("astray", ("Accepted", "Unknown", "GatewayNotFound"), &["\"nothing\"", "does not exist"], Cure::Time),
-        ("double", ("Accepted", "False", "NameClaimed"), &["spec.displayName", "mixtral-8x7b"], Cure::Person),
-        ("taken", ("Synced", "False", "NameTaken"), &["\"Taken\"", "adoptionPolicy: ByName"], Cure::Person),
-        ("vertex", ("Accepted", "False", "PlatformNotSupported"), &["spec.platform", "Vertex AI"], Cure::Person),
-        (
+    let refusals = [
+        told(M, "astray", ("Accepted", "Unknown", "GatewayNotFound"), &["\"nothing\"", "does not exist"], Cure::Time),
+        told(M, "double", ("Accepted", "False", "NameClaimed"), &["spec.displayName", "mixtral-8x7b"], Cure::Person),
+        told(M, "taken", ("Synced", "False", "NameTaken"), &["\"Taken\"", "adoptionPolicy: ByName"], Cure::Person),
+        told(M, "vertex", ("Accepted", "False", "PlatformNotSupported"), &["spec.platform", "Vertex AI"], Cure::Person),
+        told(
+            M,
             "beta",
             ("Accepted", "False", "TestingTermsNotAccepted"),
             &["spec.family", "Llama3", "testing terms"],
             Cure::Person,
         ),
     ];
-    for (name, condition, words, cure) in refusals {
-        told(M, name, condition, words, cure).until(&world).await;
+    for refusal in refusals {
+        refusal.until(&world).await;
     }
     nothing_written(&world, mark);
     assert_eq!(world.models_in_gitlab(), models);
