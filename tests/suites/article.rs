@@ -1,6 +1,12 @@
 //! The article's scenario on real parts: Mixtral 8x7B for code, Claude 3 Sonnet for chat, both on Bedrock.
 
-#![allow(missing_docs, reason = "a test program has no API")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test program has no API, ends where it cannot go on and says what it did"
+)]
 
 use std::time::Duration;
 

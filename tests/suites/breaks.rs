@@ -1,6 +1,12 @@
 //! A break that fails a user's call turns Ready False, with its own reason, and back when it is mended.
 
-#![allow(missing_docs, reason = "a test program has no API")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test program has no API, ends where it cannot go on and says what it did"
+)]
 
 use duo_e2e::{Options, World};
 use duo_sim::bedrock::FaultKind;
