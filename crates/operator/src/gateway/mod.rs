@@ -9,9 +9,12 @@ mod signing_keys;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use duo_api::AIGateway;
 use duo_api::annotations::FINALIZER;
+use duo_api::condition::CONFIG_ACCEPTED;
+use duo_core::conditions::Finding;
 use duo_core::ready;
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
@@ -21,6 +24,9 @@ pub(crate) use pods::model_is_failing;
 
 use crate::context::Context;
 use crate::error::{Error, Next};
+
+/// The next pass follows without a pause that anybody would notice.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Brings the cluster and GitLab to what one AIGateway declares.
 pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<Next, Error> {
@@ -42,9 +48,19 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
     let cluster = Box::pin(cluster::run(&live, ctx)).await?;
     let gitlab = gitlab::run(&mut live, &api, &cluster, ctx).await?;
 
-    let next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_jittered(&live)));
+    let mut next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_jittered(&live)));
     let mut findings = cluster.findings.clone();
     findings.extend(gitlab.findings.iter().cloned());
+    if pin_is_new(&live, &gitlab) {
+        // Ready now would be taken back a moment later, when the pods are given the id.
+        findings.retain(|finding| finding.type_ != CONFIG_ACCEPTED);
+        findings.push(Finding::unknown(
+            CONFIG_ACCEPTED,
+            "Propagating",
+            "GitLab's instance id became known; the gateway is told to take only its tokens",
+        ));
+        next = next.sooner(Next::After(AT_ONCE));
+    }
     let findings = ready::gateway(findings);
     for event in &gitlab.events {
         ctx.reporter.event(&live, event).await;
@@ -52,4 +68,10 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
     let status = status::render(&live, &findings, &cluster, &gitlab, ctx);
     ctx.reporter.write(&api, &live, live.status.as_ref().map(|s| s.conditions.as_slice()), &findings, &status).await?;
     Ok(next)
+}
+
+/// Whether this pass found an instance id that the rendered configuration does not have yet.
+fn pin_is_new(gateway: &AIGateway, gitlab: &gitlab::GitLab) -> bool {
+    let known = gateway.status.as_ref().and_then(|s| s.gitlab.as_ref()).and_then(|g| g.instance_id.as_ref());
+    gitlab.instance_id.is_some() && gitlab.instance_id.as_ref() != known
 }
