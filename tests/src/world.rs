@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    /// What users of the simulated GitLab ask in the article. All must get an answer.
+    /// What users of the simulated GitLab ask in the article. All must get an answer, and no secret may be told on the way.
     ///
     /// # Panics
     /// When one does not.
@@ -165,6 +165,7 @@ impl World {
             let outcome = self.ask(what).await;
             assert!(outcome.ok && !outcome.text.trim().is_empty(), "{what:?}: {outcome:#?}\n{}", self.log_tail());
         }
+        self.no_secret_is_told(&[]).await;
     }
 
     /// A user asks.
