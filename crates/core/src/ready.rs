@@ -27,9 +27,10 @@ pub fn model(findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// FeatureAssignment: its own conditions, then the model's and the gateway's readiness, given as findings of the types
-/// [`MODEL_READY`] and [`GATEWAY_READY`], which are not written to the status.
+/// [`MODEL_READY`] and [`GATEWAY_READY`], which are not written to the status. The gateway comes first: without it neither
+/// model nor features can be looked at, and its reason is the one to act on.
 pub fn assignment(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut all = summarize(findings, &[c::ACCEPTED, c::MODEL_RESOLVED, c::SYNCED, MODEL_READY, GATEWAY_READY], &[]);
+    let mut all = summarize(findings, &[c::ACCEPTED, GATEWAY_READY, c::MODEL_RESOLVED, c::SYNCED, MODEL_READY], &[]);
     say(&mut all, "Users can use it now");
     all.retain(|finding| finding.type_ != MODEL_READY && finding.type_ != GATEWAY_READY);
     complete(all, &[c::ACCEPTED, c::MODEL_RESOLVED, c::SYNCED])
@@ -50,6 +51,17 @@ pub const GATEWAY_READY: &str = "GatewayReady";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_assignment_names_the_gateway_before_the_model_that_waits_for_it() {
+        let all = assignment(vec![
+            Finding::holds(c::ACCEPTED, "X", ""),
+            Finding::unknown(c::MODEL_RESOLVED, "ModelNotSynced", ""),
+            Finding::unknown(c::SYNCED, "GatewayNotReady", ""),
+            Finding::unknown(GATEWAY_READY, "GatewayNotReady", ""),
+        ]);
+        assert_eq!(find(&all, c::READY).unwrap().reason, "GatewayNotReady");
+    }
 
     #[test]
     fn an_assignment_is_not_ready_before_its_model_is() {
