@@ -4,6 +4,7 @@
 //! an older world than the one it was woken for. One malformed object is logged and left out; it does not stop the
 //! others.
 
+mod cache;
 mod relevance;
 mod router;
 
@@ -27,6 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use cache::{Cache, Change};
 use relevance::{Primary, Relevance};
 use router::Router;
 
@@ -38,15 +40,22 @@ const QUEUE: usize = 4096;
 pub(crate) struct Scope(pub Vec<String>);
 
 impl Scope {
+    /// One for each watch, in the order of `apis`.
+    fn namespaces(&self) -> Vec<Option<String>> {
+        if self.0.is_empty() { vec![None] } else { self.0.iter().cloned().map(Some).collect() }
+    }
+
     fn apis<K>(&self, client: &kube::Client) -> Vec<Api<K>>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     {
-        if self.0.is_empty() {
-            vec![Api::all(client.clone())]
-        } else {
-            self.0.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
-        }
+        self.namespaces()
+            .iter()
+            .map(|namespace| match namespace {
+                None => Api::all(client.clone()),
+                Some(namespace) => Api::namespaced(client.clone(), namespace),
+            })
+            .collect()
     }
 }
 
@@ -94,7 +103,7 @@ pub(crate) fn start(client: &kube::Client, scope: &Scope, tasks: &mut JoinSet<&'
 fn primary<K, F>(
     client: &kube::Client,
     scope: &Scope,
-    mut writer: Writer<K>,
+    writer: Writer<K>,
     router: Router,
     changed: fn(Router, Arc<K>, bool, bool) -> F,
     tasks: &mut JoinSet<&'static str>,
@@ -103,24 +112,23 @@ fn primary<K, F>(
     K: Primary,
     F: Future<Output = ()> + Send + 'static,
 {
-    let streams: Vec<_> = scope
-        .apis::<DeserializeGuard<K>>(client)
-        .into_iter()
-        .map(|api| watcher::watcher(api, watcher::Config::default()).default_backoff().boxed())
-        .collect();
-    let mut merged = Merged::new(streams);
+    let watches = scope.apis::<DeserializeGuard<K>>(client).into_iter().enumerate().map(|(at, api)| {
+        let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+        events.map(move |event| (at, event)).boxed()
+    });
+    let mut events = futures::stream::select_all(watches);
+    let mut cache = Cache::new(writer, scope.namespaces(), name);
     tasks.spawn(async move {
         let mut seen: HashMap<ObjectRef<K>, Relevance> = HashMap::new();
-        while let Some(event) = merged.next(name).await {
-            let Some(event) = valid(event, name) else { continue };
-            writer.apply_watcher_event(&event);
-            let objects: Vec<(Arc<K>, bool)> = match event {
-                Event::Init | Event::InitApply(_) => Vec::new(),
-                Event::InitDone => writer.as_reader().state().into_iter().map(|object| (object, false)).collect(),
-                Event::Apply(object) => vec![(Arc::new(object), false)],
-                Event::Delete(object) => vec![(Arc::new(object), true)],
+        while let Some((at, event)) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    tracing::warn!(kind = name, %error, "watch was interrupted; it goes on");
+                    continue;
+                }
             };
-            for (object, deleted) in objects {
+            for Change { object, deleted } in cache.take(at, event) {
                 let key = ObjectRef::from_obj(object.as_ref());
                 let now = object.relevance();
                 let before = if deleted {
@@ -141,79 +149,6 @@ fn primary<K, F>(
         }
         name
     });
-}
-
-/// Leaves out what cannot be read, saying so.
-fn valid<K: Resource>(event: Event<DeserializeGuard<K>>, kind: &str) -> Option<Event<K>> {
-    let read = |object: DeserializeGuard<K>| match object.0 {
-        Ok(object) => Some(object),
-        Err(invalid) => {
-            tracing::error!(
-                kind,
-                namespace = invalid.metadata.namespace.as_deref().unwrap_or_default(),
-                name = invalid.metadata.name.as_deref().unwrap_or_default(),
-                error = invalid.error,
-                "object cannot be read and is left out; apply it again in the form of the installed CRD"
-            );
-            None
-        }
-    };
-    Some(match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(object) => Event::InitApply(read(object)?),
-        Event::Apply(object) => Event::Apply(read(object)?),
-        Event::Delete(object) => Event::Delete(read(object)?),
-    })
-}
-
-/// A watch's events, with the number of the watch that they come from.
-type Tagged<K> = futures::stream::BoxStream<'static, (usize, Result<Event<K>, watcher::Error>)>;
-
-/// Several namespaces' watches as one: the lists of all must be complete before the cache counts as filled.
-struct Merged<K> {
-    streams: futures::stream::SelectAll<Tagged<K>>,
-    listing: Vec<bool>,
-    single: bool,
-}
-
-impl<K: Send + 'static> Merged<K> {
-    fn new(streams: Vec<futures::stream::BoxStream<'static, Result<Event<K>, watcher::Error>>>) -> Self {
-        let count = streams.len();
-        let tagged = streams.into_iter().enumerate().map(|(at, stream)| stream.map(move |item| (at, item)).boxed());
-        Self { streams: futures::stream::select_all(tagged), listing: vec![true; count], single: count == 1 }
-    }
-
-    async fn next(&mut self, kind: &'static str) -> Option<Event<K>> {
-        loop {
-            let (at, item) = self.streams.next().await?;
-            let event = match item {
-                Ok(event) => event,
-                Err(error) => {
-                    tracing::warn!(kind, %error, "watch was interrupted; it goes on");
-                    continue;
-                }
-            };
-            if self.single {
-                return Some(event);
-            }
-            // With several lists a re-list of one must not empty the cache of the others: after the first filling its
-            // objects arrive as changes.
-            let filling = self.listing.iter().any(|listing| *listing);
-            match event {
-                Event::Init if self.listing.iter().all(|listing| *listing) && at == 0 => return Some(Event::Init),
-                Event::Init => {}
-                Event::InitDone => {
-                    self.listing[at] = false;
-                    if filling && self.listing.iter().all(|listing| !listing) {
-                        return Some(Event::InitDone);
-                    }
-                }
-                Event::InitApply(object) if !filling => return Some(Event::Apply(object)),
-                event => return Some(event),
-            }
-        }
-    }
 }
 
 /// Watches a kind for its metadata only: the reconciler reads what it needs, and no Secret is kept in memory.
