@@ -69,7 +69,7 @@ impl Active {
         Ok(Self {
             hash: mounted.map(|mounted| mounted.hash.clone()),
             directory: directory(settings, mounted)?,
-            rules: rules(settings, mounted)?,
+            rules: rules(settings, mounted, previous.map_or(0, |old| old.rules.epoch + 1))?,
             sources: Sources { issuers: issuers(settings, mounted), client: discovery },
             upstream: UpstreamSettings {
                 http,
@@ -130,7 +130,7 @@ fn directory(settings: &Settings, mounted: Option<&Mounted>) -> Result<Directory
     Ok(Directory { models, undeclared: mounted.config.undeclared_models == UndeclaredModels::Allow })
 }
 
-fn rules(settings: &Settings, mounted: Option<&Mounted>) -> Result<Rules, LoadError> {
+fn rules(settings: &Settings, mounted: Option<&Mounted>, epoch: u64) -> Result<Rules, LoadError> {
     let mut signing = settings.signing_key.clone();
     let mut validation = settings.validation_key.clone();
     let mut named = "AIGW_SELF_SIGNED_JWT__*";
@@ -148,6 +148,7 @@ fn rules(settings: &Settings, mounted: Option<&Mounted>) -> Result<Rules, LoadEr
     let local = LocalKeys::read(signing.as_ref(), validation.as_ref())
         .map_err(|problem| LoadError::File { file: named.to_owned(), problem: problem.to_owned() })?;
     Ok(Rules {
+        epoch,
         service_name: settings.service_name.clone(),
         bypass: settings.bypass,
         instance_id: mounted.and_then(|mounted| mounted.config.gitlab.instance_id.clone()).filter(|id| !id.is_empty()),

@@ -79,8 +79,6 @@ impl App {
             level.set(new.log_level);
         }
         self.active.store(Arc::new(new));
-        // local keys, audience or the pinned instance may have changed
-        self.auth.forget();
         self.set_trouble(None);
         Ok(())
     }

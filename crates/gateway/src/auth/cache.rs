@@ -51,10 +51,6 @@ impl TokenCache {
         }
         halves.young.insert(digest, Entry { judged_by, until, claims });
     }
-
-    pub(super) fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Halves::default();
-    }
 }
 
 #[cfg(test)]

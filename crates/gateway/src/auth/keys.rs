@@ -88,12 +88,13 @@ impl KeyRing {
     /// Names the issuers. Keys of issuers that are no longer named are dropped; new ones are fetched at once.
     pub fn set_sources(&self, sources: Sources) {
         {
+            // both under the lock: a fetch under way must not bring back what is dropped here
             let mut state = self.lock();
             state.by_issuer.retain(|issuer, _| sources.issuers.contains(issuer));
             state.trouble.retain(|issuer, _| sources.issuers.contains(issuer));
+            self.sources.store(Arc::new(sources));
         }
         self.generation.send_modify(|generation| *generation += 1);
-        self.sources.store(Arc::new(sources));
         self.wake.notify_one();
     }
 
@@ -196,18 +197,10 @@ impl KeyRing {
     async fn fetch(&self) -> bool {
         let sources = self.sources.load_full();
         let fetches = sources.issuers.iter().map(|issuer| async {
-            let answer = discovery::fetch(&sources.client, issuer).await;
-            if !Arc::ptr_eq(&sources, &self.sources.load_full()) {
-                // the issuers have changed meanwhile; this one may no longer count
-                return false;
-            }
-            match answer {
-                Ok(keys) => {
-                    self.accept(issuer.clone(), keys);
-                    true
-                }
+            match discovery::fetch(&sources.client, issuer).await {
+                Ok(keys) => self.accept(&sources, issuer.clone(), keys),
                 Err(error) => {
-                    self.note_trouble(issuer, error.to_string());
+                    self.note_trouble(&sources, issuer, error.to_string());
                     false
                 }
             }
@@ -216,15 +209,24 @@ impl KeyRing {
     }
 
     /// Said once and not at every try.
-    fn note_trouble(&self, issuer: &str, error: String) {
-        if self.lock().trouble.insert(issuer.to_owned(), error.clone()).as_ref() != Some(&error) {
+    fn note_trouble(&self, asked: &Arc<Sources>, issuer: &str, error: String) {
+        let mut state = self.lock();
+        if !self.current(asked) {
+            return;
+        }
+        if state.trouble.insert(issuer.to_owned(), error.clone()).as_ref() != Some(&error) {
             tracing::warn!(issuer, error, "signing keys could not be fetched; the last ones go on counting");
         }
     }
 
-    fn accept(&self, issuer: String, jwks: Vec<(String, Jwk)>) {
+    /// Puts an issuer's keys in force; false when the issuers have changed since `asked`, and this one may no longer
+    /// count.
+    fn accept(&self, asked: &Arc<Sources>, issuer: String, jwks: Vec<(String, Jwk)>) -> bool {
         let keys: HashMap<String, Published> = jwks.into_iter().filter_map(published).collect();
         let mut state = self.lock();
+        if !self.current(asked) {
+            return false;
+        }
         state.trouble.remove(&issuer);
         let same = state.by_issuer.get(&issuer).is_some_and(|old| {
             old.len() == keys.len()
@@ -236,6 +238,12 @@ impl KeyRing {
             drop(state);
             self.generation.send_modify(|generation| *generation += 1);
         }
+        true
+    }
+
+    /// Whether the sources are still those; only holds while the state is locked.
+    fn current(&self, asked: &Arc<Sources>) -> bool {
+        Arc::ptr_eq(asked, &self.sources.load_full())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -285,4 +293,25 @@ impl LocalKeys {
 
 fn public_of(key: &EncodingKey) -> Option<DecodingKey> {
     DecodingKey::from_jwk(&Jwk::from_encoding_key(key, Algorithm::RS256).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_that_was_under_way_brings_no_keys_of_a_dropped_issuer() {
+        let named = |issuer: &str| Sources { issuers: vec![issuer.to_owned()], ..Sources::default() };
+        let jwk: Jwk =
+            serde_json::from_value(serde_json::json!({"kty": "RSA", "kid": "k", "n": "AQAB", "e": "AQAB"})).unwrap();
+        let ring = KeyRing::new(named("http://old"), Duration::ZERO);
+        let asked = ring.sources.load_full();
+        assert!(ring.accept(&asked, "http://old".into(), vec![("k".into(), jwk.clone())]));
+        assert_eq!(ring.len(), 1);
+        ring.set_sources(named("http://new"));
+        assert!(!ring.accept(&asked, "http://old".into(), vec![("k".into(), jwk)]));
+        ring.note_trouble(&asked, "http://old", "away".into());
+        assert!(ring.is_empty());
+        assert!(!ring.trouble().contains("away"));
+    }
 }

@@ -12,7 +12,6 @@ mod mint;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
@@ -80,6 +79,8 @@ pub enum AuthError {
 /// What of the configuration decides who gets in; swapped as a whole.
 #[derive(Clone)]
 pub struct Rules {
+    /// Another number than that of the rules before: verdicts by those are never found again.
+    pub epoch: u64,
     /// Audience of accepted tokens and issuer of our own.
     pub service_name: String,
     /// Switches that turn authentication off.
@@ -95,20 +96,12 @@ pub struct Authenticator {
     /// GitLab's published keys.
     pub keys: Arc<KeyRing>,
     cache: cache::TokenCache,
-    /// Changes with the rules.
-    epoch: AtomicU64,
 }
 
 impl Authenticator {
     /// With the given published keys.
     pub fn new(keys: Arc<KeyRing>) -> Self {
-        Self { keys, cache: cache::TokenCache::default(), epoch: AtomicU64::new(0) }
-    }
-
-    /// Forgets all judged tokens; for when the rules have changed.
-    pub fn forget(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.cache.clear();
+        Self { keys, cache: cache::TokenCache::default() }
     }
 
     /// Judges a request by its headers.
@@ -139,8 +132,9 @@ impl Authenticator {
     async fn verify(&self, token: &str, rules: &Rules) -> Result<Arc<Claims>, AuthError> {
         let now = unix_now();
         let digest = cache::digest(token);
-        // read before judging: a verdict by keys or rules that change meanwhile is never found again
-        let judged_by = (self.keys.generation(), self.epoch.load(Ordering::Acquire));
+        // read before judging: a verdict by keys that change meanwhile is never found again. The rules' number comes
+        // with the rules: a request that still sees the old ones must not leave a verdict for the new
+        let judged_by = (self.keys.generation(), rules.epoch);
         if let Some(claims) = self.cache.get(&digest, judged_by, now) {
             return Ok(claims);
         }
@@ -224,5 +218,32 @@ mod tests {
         assert_eq!(agree(&claims("i", "saas", ""), false, &full), mismatch("X-Gitlab-Realm"));
         assert_eq!(agree(&claims("i", "", "j"), false, &full), mismatch("X-Gitlab-Instance-Id"));
         assert_eq!(agree(&claims("i", "", ""), false, &HeaderMap::new()), mismatch("X-Gitlab-Instance-Id"));
+    }
+
+    #[tokio::test]
+    async fn a_verdict_by_replaced_rules_is_never_found_under_the_new_ones() {
+        let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let der = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).unwrap();
+        let pem = pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref().to_vec()));
+        let rules = |epoch: u64, local: LocalKeys| Rules {
+            epoch,
+            service_name: "gitlab-ai-gateway".into(),
+            bypass: Bypass::default(),
+            instance_id: None,
+            local,
+        };
+        let with_key = LocalKeys::read(Some(&crate::secret::Secret::new(pem)), None).unwrap();
+        let (old, new) = (rules(0, with_key), rules(1, LocalKeys::default()));
+        let caller = Identity { claims: Arc::default(), minted_here: false, bypass: true };
+        let token = mint(&caller, &HeaderMap::new(), &old).unwrap().token;
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {}", token.expose()).parse().unwrap());
+        headers.insert("x-gitlab-authentication-type", "oidc".parse().unwrap());
+
+        let auth = Authenticator::new(KeyRing::new(Sources::default(), Duration::ZERO));
+        assert!(auth.authenticate(&headers, &new).await.is_err());
+        // a request that arrived before the key was withdrawn is judged after it
+        assert!(auth.authenticate(&headers, &old).await.is_ok());
+        assert!(auth.authenticate(&headers, &new).await.is_err());
     }
 }
