@@ -58,8 +58,24 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    serve_with(IDLE, listener, handler, stages, patience).await;
+}
+
+async fn serve_with<H, F, B>(
+    idle: Duration,
+    listener: TcpListener,
+    handler: H,
+    stages: Stages,
+    patience: impl FnOnce() -> Duration,
+) where
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -81,7 +97,7 @@ where
         let Ok(client) = stream.peer_addr() else { continue };
         let (handler, builder, stages) = (handler.clone(), builder.clone(), stages.clone());
         connections.spawn(async move {
-            connection(&builder, stream, client, handler, &stages).await;
+            connection(&builder, idle, stream, client, handler, &stages).await;
             drop(slot);
         });
     }
@@ -94,6 +110,7 @@ where
 /// One connection to its end. A client that goes away is an error to hyper and nothing to us.
 async fn connection<H, F, B>(
     builder: &Builder<TokioExecutor>,
+    idle: Duration,
     stream: TcpStream,
     client: SocketAddr,
     handler: H,
@@ -105,18 +122,27 @@ async fn connection<H, F, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let http2 = AtomicBool::new(false);
+    let (asked, http2) = (AtomicBool::new(false), AtomicBool::new(false));
     let service = service_fn(|request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         http2.store(request.version() == Version::HTTP_2, Ordering::Relaxed);
         let answer = handler(request, client);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let (mut drained, mut closed) = (false, false);
+    // hyper counts the time for a head only once it has seen the first bytes
+    let mut silence = pin!(tokio::time::sleep(idle));
+    let (mut waited, mut drained, mut closed) = (false, false, false);
     loop {
         tokio::select! {
             _ = connection.as_mut() => return,
             () = stages.killed.cancelled() => return,
+            () = silence.as_mut(), if !waited => {
+                waited = true;
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
             () = stages.draining.cancelled(), if !drained => {
                 drained = true;
                 // an idle HTTP/1 connection would be closed at once, under a request that may be on its way
@@ -149,5 +175,27 @@ async fn accept(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_never_says_anything_does_not_keep_its_slot() {
+        let listener = bind(&Listen { host: "127.0.0.1".into(), port: 0 }).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let handler = |_, _| async { Response::new(Empty::<bytes::Bytes>::new()) };
+        let server = tokio::spawn(serve_with(Duration::from_millis(50), listener, handler, Stages::default(), || {
+            Duration::ZERO
+        }));
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut byte = [0];
+        assert_eq!(silent.read(&mut byte).await.unwrap(), 0, "the connection is closed");
+        server.abort();
     }
 }
