@@ -173,6 +173,11 @@ impl Observed {
         &self.meter.model
     }
 
+    /// Ends the call: what is still to come is not wanted. It counts as answered.
+    pub fn stop(mut self) {
+        self.meter.end = End::Stopped(StopReason::StopSequence);
+    }
+
     /// The request's record.
     pub fn context(&self) -> &RequestContext {
         &self.meter.context

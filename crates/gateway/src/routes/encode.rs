@@ -25,6 +25,10 @@ pub(super) trait Encoder: Send + 'static {
     fn text(&mut self, piece: &str) -> String;
     /// After a complete answer.
     fn end(&mut self, stop: &StopReason, usage: Option<Usage>) -> String;
+    /// Nothing the model may still write would be passed on: it is stopped, and the answer counts as complete.
+    fn closed(&self) -> bool {
+        false
+    }
     /// After a broken one: last words, or `None` to break the connection off.
     fn broken(&mut self, _failure: &UpstreamFailure) -> Option<String> {
         None
@@ -51,6 +55,13 @@ pub(super) fn body<E: Encoder>(events: Observed, encoder: E) -> impl Stream<Item
             }
         }
         loop {
+            if state.encoder.closed()
+                && let Some(events) = state.events.take()
+            {
+                events.stop();
+                let end = state.encoder.end(&StopReason::StopSequence, state.usage);
+                return (!end.is_empty()).then(|| (Ok(Bytes::from(end)), state));
+            }
             let piece = match state.events.as_mut()?.next().await {
                 Some(Ok(ModelEvent::Text(piece))) => state.encoder.text(&piece),
                 Some(Ok(ModelEvent::Stop(reason))) => {
@@ -106,6 +117,13 @@ impl CodeFilter {
             Self::Generation(filter, line) => line.before(filter.finish()),
         }
     }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Completion(filter) => filter.is_closed(),
+            Self::Generation(filter, _) => filter.is_closed(),
+        }
+    }
 }
 
 /// Puts a line end in front of the first text when the code above does not end in one.
@@ -138,6 +156,10 @@ impl Encoder for RawCode {
     fn end(&mut self, _: &StopReason, _: Option<Usage>) -> String {
         self.0.finish()
     }
+
+    fn closed(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 /// Server-sent events (v4). After a broken stream there is no `stream_end`.
@@ -168,6 +190,10 @@ impl Encoder for SseCode {
 
     fn end(&mut self, _: &StopReason, _: Option<Usage>) -> String {
         Self::chunk(&self.filter.finish()) + &sse_stream_end()
+    }
+
+    fn closed(&self) -> bool {
+        self.filter.is_closed()
     }
 }
 
@@ -229,6 +255,10 @@ impl Encoder for ChatLines {
             events.push(AgentEvent::usage(name, usage));
         }
         lines(&events)
+    }
+
+    fn closed(&self) -> bool {
+        self.parser.as_ref().is_some_and(TurnParser::is_closed)
     }
 
     fn broken(&mut self, failure: &UpstreamFailure) -> Option<String> {

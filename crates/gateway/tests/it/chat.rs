@@ -127,3 +127,17 @@ async fn a_model_without_the_format_is_passed_on_as_unknown() {
     let answer = world.post("/v2/chat/agent", &body(&world)).await.text().await.unwrap();
     assert_eq!(lines(&answer), [json!({"type": "unknown", "data": {"text": "just talk"}})]);
 }
+
+#[tokio::test]
+async fn trap_a_model_without_stop_sequences_is_stopped_when_it_invents_its_own_observation() {
+    let said = vec!["Thought: look\nAction: issue_reader\n", "Action Input: #12\nObser", "vation: it is about"];
+    let world = World::new(Script::SayAndStall(said)).await;
+    let answer = world.post("/v2/chat/agent", &body(&world)).await.text().await.unwrap();
+    assert_eq!(
+        lines(&answer),
+        [json!({"type": "action", "data": {"tool": "issue_reader", "tool_input": "#12", "thought": "look"}})]
+    );
+    world.upstream.cancelled().await;
+    let line = world.access(1).await.remove(0);
+    assert_eq!(line["finish_reason"], "stop", "{line}");
+}

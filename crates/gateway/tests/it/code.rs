@@ -167,3 +167,12 @@ async fn azure_gets_its_deployment_as_model_and_its_key_in_its_own_header() {
     assert!(!sent.headers.contains_key("authorization"));
     assert_eq!(sent.body["model"], "my-deployment");
 }
+
+#[tokio::test]
+async fn a_generation_ends_at_its_closing_tag_and_does_not_wait_for_what_follows() {
+    let world = World::new(Script::SayAndStall(vec!["puts 1\n</new_", "code>\nThis code"])).await;
+    let text = world.post("/v4/code/suggestions", &world.generation(true)).await.text().await.unwrap();
+    assert!(text.contains("puts 1") && text.contains("event: stream_end"), "{text}");
+    assert!(!text.contains("This code"), "{text}");
+    world.upstream.cancelled().await;
+}

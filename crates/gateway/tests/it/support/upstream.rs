@@ -27,6 +27,8 @@ pub enum Script {
     ErrorInside(Vec<&'static str>),
     /// Streams one piece, then waits for ever.
     Stall,
+    /// Streams the pieces, then waits for ever.
+    SayAndStall(Vec<&'static str>),
     /// Accepts and never answers.
     Silent,
 }
@@ -132,20 +134,24 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap,
         Script::ErrorInside(pieces) => {
             then(pieces, Ok(Bytes::from("data: {\"error\":{\"message\":\"CUDA out of memory\",\"code\":500}}\n\n")))
         }
-        Script::Stall => {
-            let gone = Gone(shared);
-            let head = futures::stream::iter([Ok::<_, Infallible>(Bytes::from(chunk("Final Answer: one ")))]);
-            sse(Body::from_stream(head.chain(futures::stream::pending().map(move |item| {
-                let _ = &gone;
-                item
-            }))))
-        }
+        Script::Stall => stalling(shared, vec!["Final Answer: one "]),
+        Script::SayAndStall(pieces) => stalling(shared, pieces),
         Script::Silent => {
             let _gone = Gone(shared);
             std::future::pending::<()>().await;
             StatusCode::OK.into_response()
         }
     }
+}
+
+/// The pieces, then nothing until the client goes.
+fn stalling(shared: Arc<Shared>, pieces: Vec<&'static str>) -> Response {
+    let gone = Gone(shared);
+    let head = futures::stream::iter(pieces.into_iter().map(|piece| Ok::<_, Infallible>(Bytes::from(chunk(piece)))));
+    sse(Body::from_stream(head.chain(futures::stream::pending().map(move |item| {
+        let _ = &gone;
+        item
+    }))))
 }
 
 /// The pieces, and when they are out, the end.
