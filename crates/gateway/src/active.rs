@@ -87,6 +87,11 @@ impl Active {
         })
     }
 
+    /// The longest that one model call may take.
+    pub fn longest_call(&self) -> Duration {
+        self.timeouts.overall.max(self.chat.request_timeout.unwrap_or_default())
+    }
+
     /// Whether both trust the same certificate authorities.
     pub fn same_trust(&self, other: &Self) -> bool {
         self.trust == other.trust

@@ -77,7 +77,7 @@ impl Gateway {
             api,
             move |request, client| server::handle(shared.clone(), request, client),
             stages.clone(),
-            move || patient.active().timeouts.overall + LAST_WORDS,
+            move || patient.active().longest_call() + LAST_WORDS,
         );
         let shared = app.clone();
         let serve_metrics = listen::serve(

@@ -73,7 +73,7 @@ impl<'a> Inference<'a> {
         if feature.category == DUO_CHAT.category
             && let Some(chat) = served.active.chat.request_timeout
         {
-            timeouts = Timeouts { first_byte: timeouts.first_byte.min(chat), overall: chat };
+            timeouts = timeouts.within(chat);
         }
         let family = selection.family;
         let capability = duo_protocol::capability::of(&target.identifier, family);

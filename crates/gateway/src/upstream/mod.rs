@@ -33,6 +33,14 @@ pub struct Timeouts {
     pub overall: Duration,
 }
 
+impl Timeouts {
+    /// With another time for the whole call. A first byte that may come as late as the last may go on doing so.
+    pub fn within(self, overall: Duration) -> Self {
+        let first_byte = if self.first_byte < self.overall { self.first_byte.min(overall) } else { overall };
+        Self { first_byte, overall }
+    }
+}
+
 /// What the clients are made from; a change makes new ones.
 #[derive(Clone)]
 pub struct UpstreamSettings {
@@ -127,4 +135,19 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         inner = source;
     }
     inner.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_longer_chat_may_also_begin_later_unless_the_first_byte_has_a_time_of_its_own() {
+        let seconds = Duration::from_secs;
+        let times = |first_byte, overall| Timeouts { first_byte: seconds(first_byte), overall: seconds(overall) };
+        assert_eq!(times(60, 60).within(seconds(300)), times(300, 300));
+        assert_eq!(times(60, 60).within(seconds(30)), times(30, 30));
+        assert_eq!(times(20, 60).within(seconds(300)), times(20, 300));
+        assert_eq!(times(20, 60).within(seconds(10)), times(10, 10));
+    }
 }
