@@ -131,7 +131,11 @@ fn events(response: reqwest::Response) -> ModelStream {
 }
 
 fn unreachable(error: &reqwest::Error) -> UpstreamFailure {
-    if error.is_timeout() && !error.is_connect() {
+    if error.is_builder() {
+        // nobody was asked: as a failing server it would count against all models
+        let reason = "Bad Request: the endpoint is not a URL that can be called".to_owned();
+        UpstreamFailure::Status { code: 400, reason, retry_after: None }
+    } else if error.is_timeout() && !error.is_connect() {
         UpstreamFailure::Timeout
     } else {
         UpstreamFailure::Unavailable { reason: cause(error) }

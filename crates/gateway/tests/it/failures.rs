@@ -110,6 +110,10 @@ async fn a_server_that_is_not_there_is_503_at_once_and_one_that_is_silent_504_in
     assert_eq!(answer.status(), 503);
     let detail = answer.json::<Value>().await.unwrap()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("efused") && !detail.contains(&free.to_string()), "{detail}");
+    // nobody is asked at what is no address, so no server has failed
+    body["model_endpoint"] = "http://[/v1".into();
+    let answer = world.post("/v2/code/completions", &body).await;
+    assert_eq!(answer.status(), 421, "{}", answer.text().await.unwrap());
 
     let config = "gitlab: {url: $ISSUER}\nundeclaredModels: Allow\nrequestTimeoutSeconds: 1";
     let folder = std::sync::Mutex::new(None);
