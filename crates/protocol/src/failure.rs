@@ -140,6 +140,30 @@ pub fn scrub(reason: &str, asked: &[ChatMessage]) -> String {
     out
 }
 
+/// A key shorter than this is not looked for: it would be found in ordinary words.
+const SHORTEST_KEY: usize = 4;
+
+/// The failure with what its reason repeats of the call's own key and conversation taken out. Servers do so in answers
+/// of every kind, an error object under a 200 or inside a stream among them, and a key need not look like one.
+pub fn cleaned(failure: UpstreamFailure, key: Option<&str>, asked: &[ChatMessage]) -> UpstreamFailure {
+    let clean = |reason: String| {
+        let reason = match key.filter(|key| key.len() >= SHORTEST_KEY) {
+            Some(key) => reason.replace(key, "[redacted]"),
+            None => reason,
+        };
+        without_echo(&reason, asked)
+    };
+    match failure {
+        UpstreamFailure::Status { code, reason, retry_after } => {
+            UpstreamFailure::Status { code, reason: clean(reason), retry_after }
+        }
+        UpstreamFailure::Unavailable { reason } => UpstreamFailure::Unavailable { reason: clean(reason) },
+        UpstreamFailure::Protocol { reason } => UpstreamFailure::Protocol { reason: clean(reason) },
+        UpstreamFailure::StreamBroken { reason } => UpstreamFailure::StreamBroken { reason: clean(reason) },
+        failure @ (UpstreamFailure::Throttled { .. } | UpstreamFailure::Timeout) => failure,
+    }
+}
+
 /// How keys begin: OpenAI and its like, AWS, Bedrock's bearer keys, JSON web tokens, GitLab, Slack.
 const KEY_STARTS: [&str; 9] = ["sk-", "sk_", "AKIA", "ASIA", "ABSK", "bedrock-api-key-", "eyJ", "glpat-", "xox"];
 

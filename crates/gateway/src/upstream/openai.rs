@@ -1,12 +1,15 @@
 //! OpenAI-compatible servers and Azure OpenAI over HTTP. The wire format itself is `duo_protocol::openai`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use duo_protocol::failure::cleaned;
 use duo_protocol::identifier::Provider;
-use duo_protocol::model::{ModelAnswer, ModelEvent, ModelRequest, UpstreamFailure};
+use duo_protocol::model::{ChatMessage, ModelAnswer, ModelEvent, ModelRequest, UpstreamFailure};
 use duo_protocol::openai::{ChatStream, StreamMode, chat_body, parse_answer, parse_error, parse_retry_after};
-use futures::stream;
-use http::HeaderMap;
+use futures::{TryStreamExt, stream};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 use super::{Call, ModelStream, UpstreamSettings, cause};
 
@@ -24,7 +27,7 @@ pub(super) async fn complete(
 ) -> Result<ModelAnswer, UpstreamFailure> {
     let mut response = send(settings, call, request, StreamMode::Whole).await?;
     let body = read(&mut response, MAX_ANSWER).await?;
-    parse_answer(&body)
+    parse_answer(&body).map_err(|failure| cleaned(failure, key_of(call), &request.messages))
 }
 
 pub(super) async fn stream(
@@ -39,7 +42,7 @@ pub(super) async fn stream(
         }
         other => other?,
     };
-    Ok(events(response))
+    Ok(events(response, key_of(call).map(str::to_owned), request.messages.clone().into()))
 }
 
 async fn send(
@@ -51,12 +54,16 @@ async fn send(
     let azure = call.identifier.provider == Provider::Azure;
     let url = url(call.endpoint.unwrap_or_default(), azure);
     let body = chat_body(request, &call.identifier.model, mode, call.capability);
-    let key = call.api_key.map_or(NO_KEY, |key| key.expose());
+    let key = key_of(call).unwrap_or(NO_KEY);
     let mut builder = settings.http.post(url).json(&body);
     for (name, value) in &settings.extra_headers {
         builder = builder.header(name, value);
     }
-    builder = if azure { builder.header("api-key", sensitive(key)) } else { builder.bearer_auth(key) };
+    builder = if azure {
+        builder.header(HeaderName::from_static("api-key"), sensitive("", key))
+    } else {
+        builder.header(AUTHORIZATION, sensitive("Bearer ", key))
+    };
     let mut response = builder.send().await.map_err(|error| unreachable(&error))?;
     if response.status().is_success() {
         return Ok(response);
@@ -64,7 +71,11 @@ async fn send(
     let status = response.status().as_u16();
     let retry_after = retry_after(response.headers());
     let body = read(&mut response, MAX_ERROR).await.unwrap_or_default();
-    Err(parse_error(status, retry_after, &body, &request.messages))
+    Err(cleaned(parse_error(status, retry_after, &body, &request.messages), key_of(call), &request.messages))
+}
+
+fn key_of<'a>(call: &Call<'a>) -> Option<&'a str> {
+    call.api_key.map(|key| key.expose())
 }
 
 /// GitLab's documentation asks for the `/v1` in the endpoint; Azure's API without a version is at `/openai/v1`.
@@ -78,8 +89,9 @@ fn url(endpoint: &str, azure: bool) -> String {
 }
 
 /// A key that HTTP does not allow is sent as none; the server's 401 says the rest.
-fn sensitive(key: &str) -> http::HeaderValue {
-    let mut value = http::HeaderValue::from_str(key).unwrap_or_else(|_| http::HeaderValue::from_static(NO_KEY));
+fn sensitive(scheme: &str, key: &str) -> http::HeaderValue {
+    let mut value = http::HeaderValue::from_str(&format!("{scheme}{key}"))
+        .unwrap_or_else(|_| http::HeaderValue::from_static(NO_KEY));
     value.set_sensitive(true);
     value
 }
@@ -101,14 +113,15 @@ async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>,
     Ok(body)
 }
 
-fn events(response: reqwest::Response) -> ModelStream {
+fn events(response: reqwest::Response, key: Option<String>, asked: Arc<[ChatMessage]>) -> ModelStream {
     struct State {
         response: reqwest::Response,
         reader: Option<ChatStream>,
         ready: std::collections::VecDeque<ModelEvent>,
     }
     let state = State { response, reader: Some(ChatStream::new()), ready: std::collections::VecDeque::new() };
-    Box::pin(stream::try_unfold(state, |mut state| async move {
+    let clean = move |failure| cleaned(failure, key.as_deref(), &asked);
+    let events = stream::try_unfold(state, |mut state| async move {
         loop {
             if let Some(event) = state.ready.pop_front() {
                 return Ok(Some((event, state)));
@@ -127,7 +140,8 @@ fn events(response: reqwest::Response) -> ModelStream {
                 Err(error) => return Err(UpstreamFailure::StreamBroken { reason: cause(&error) }),
             }
         }
-    }))
+    });
+    Box::pin(events.map_err(clean))
 }
 
 fn unreachable(error: &reqwest::Error) -> UpstreamFailure {

@@ -20,7 +20,7 @@ async fn logs_errors_and_metrics_hold_no_secret_and_no_prompt() {
     let slot = std::sync::Mutex::new(None);
     let world = World::with(Script::Say("ANSWER-OF-THE-MODEL".into()), |settings, issuer, upstream| {
         let files = [
-            ("key", "sk-FOLDERSECRET1"),
+            ("key", "FOLDERSECRET"),
             ("signing", signing.as_str()),
             ("AWS_ACCESS_KEY_ID", "AKIAFOLDERSECRET"),
             ("AWS_SECRET_ACCESS_KEY", "AWSFOLDERSECRET"),
@@ -42,12 +42,24 @@ async fn logs_errors_and_metrics_hold_no_secret_and_no_prompt() {
     assert_eq!(world.post("/v2/code/completions", &body).await.status(), 200);
 
     // a server that repeats what it was sent
-    let echo = json!({"error": {"message": "bad key sk-FOLDERSECRET1 in PROMPT-OF-THE-USER-WHO-TYPES-A-LOT and so on and so forth"}});
+    let echo = json!({"error": {"message": "bad key FOLDERSECRET in PROMPT-OF-THE-USER-WHO-TYPES-A-LOT and so on and so forth"}});
     for status in [400, 401, 500] {
         world.upstream.script(Script::Status(status, vec![], echo.to_string()));
         let answer = world.post("/v2/code/completions", &body).await;
         texts.push(format!("{:?}", answer.headers()));
         texts.push(answer.text().await.unwrap());
+    }
+    // the same words where an answer was due: in a 200, in a stream, and a key that looks like none
+    let echo = json!({"error": {"code": 400, "message":
+        "FOLDERSECRET said PROMPT-OF-THE-USER-WHO-TYPES-A-LOT and so on"}});
+    let stream = |event: &serde_json::Value| format!("data: {event}\n\n");
+    let text = json!({"choices": [{"index": 0, "delta": {"content": "a"}}]});
+    for (streamed, answer) in [(false, echo.to_string()), (true, stream(&echo)), (true, stream(&text) + &stream(&echo))]
+    {
+        world.upstream.script(Script::Status(200, vec![("content-type", "text/event-stream")], answer));
+        body["stream"] = streamed.into();
+        let answer = world.post("/v2/code/completions", &body).await;
+        texts.push(answer.text().await.unwrap_or_default());
     }
     body["model_identifier"] = "bedrock/mistral.mixtral-8x7b-instruct-v0:1".into();
     let answer = world.post("/v2/code/completions", &body).await;
@@ -58,7 +70,7 @@ async fn logs_errors_and_metrics_hold_no_secret_and_no_prompt() {
     texts.push(world.post("/v2/code/completions", &body).await.text().await.unwrap());
     body["prompt_version"] = "PROMPT-OF-THE-USER-WHO-TYPES-A-LOT".into();
     texts.push(world.post("/v2/code/completions", &body).await.text().await.unwrap());
-    world.access(8).await;
+    world.access(11).await;
 
     texts.extend([world.logs.text(), world.metrics().await, world.hash().await.to_string()]);
     let token = world.key.sign(&crate::support::claims());
