@@ -35,6 +35,8 @@ pub struct ChatStream {
     usage: Option<Usage>,
     done: bool,
     seen_event: bool,
+    /// Text has been given out: from here on a failure is a broken stream.
+    begun: bool,
     /// The first bytes, to say what a body without any event was.
     start: Vec<u8>,
 }
@@ -108,7 +110,7 @@ impl ChatStream {
         if data.contains("\"error\"") || event.event == "error" {
             let failure = serde_json::from_str::<Value>(data).ok().and_then(|value| error_object(&value, &[]));
             if let Some(failure) = failure {
-                return Err(if self.seen_event { broken(&failure.to_string()) } else { failure });
+                return Err(if self.begun { broken(&failure.to_string()) } else { failure });
             }
             if event.event == "error" {
                 return Err(broken("the model server reported an error"));
@@ -121,6 +123,7 @@ impl ChatStream {
         }
         for choice in chunk.choices.unwrap_or_default().into_iter().filter(|choice| choice.index == 0) {
             if let Some(text) = choice.delta.and_then(|d| d.content).map(Content::into_text).filter(|t| !t.is_empty()) {
+                self.begun = true;
                 out.push(ModelEvent::Text(text));
             }
             if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
@@ -198,5 +201,19 @@ mod tests {
             assert!(matches!(read(body), Err(UpstreamFailure::Protocol { .. })), "{body:?}");
         }
         assert!(matches!(read("data: {\"choi\n\n"), Err(UpstreamFailure::StreamBroken { .. })));
+    }
+
+    #[test]
+    fn an_error_behind_the_opening_chunk_keeps_its_status_until_there_is_text() {
+        let opening = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+        let text = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+        let error = b"data: {\"error\":{\"message\":\"slow down\",\"code\":429}}\n\n";
+        let mut stream = ChatStream::new();
+        assert_eq!(stream.push(opening), Ok(vec![]));
+        assert_eq!(stream.push(error), Err(UpstreamFailure::Throttled { retry_after: None }));
+        let mut stream = ChatStream::new();
+        stream.push(opening).unwrap();
+        stream.push(text).unwrap();
+        assert!(matches!(stream.push(error), Err(UpstreamFailure::StreamBroken { .. })));
     }
 }
