@@ -256,6 +256,22 @@ async fn a_gitlab_that_is_down_is_waited_for_unless_told_to_let_go() {
     world.no_secret_is_told(&[]).await;
 }
 
+/// GitLab then shows an empty world, which looks as if everything of ours were gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_license_that_ran_out_does_not_pass_for_a_gitlab_without_our_things() {
+    let world = ready_world().await;
+    let license = world.gitlab.edit(|state| state.license.take());
+    delete_everything(&world).await;
+    world.until_condition("FeatureAssignment", "chat", "Synced", "False", "TokenLacksRights").await;
+    for (kind, name) in World::article_objects() {
+        assert!(!world.get(kind, name).await.is_null(), "{kind} {name} went and left something behind");
+    }
+
+    world.gitlab.edit(|state| state.license = license);
+    until_everything_is_gone(&world).await;
+    nothing_of_ours_is_left(&world);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_went_first_and_that_nobody_remembers_stops_no_deletion() {
     let world = ready_world().await;

@@ -99,6 +99,36 @@ async fn hidden_beta_families_do_not_lead_to_a_second_create() {
     world.users_are_served().await;
 }
 
+/// GitLab refuses a name that a model has which it does not list. What the refused create wrote down must not make that
+/// model ours once it is listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_model_whose_name_was_refused_stays_somebody_elses() {
+    let world = ready_world("19.5.0").await;
+    let foreign = world.model_by_hand("Llama", "llama3", "custom_openai/x");
+    world.apply(&model(&world, "mine", "Llama", "Mixtral", "bedrock/mistral.mixtral-8x22b-instruct-v0:1")).await;
+    let refused = world.until_condition("SelfHostedModel", "mine", "Synced", "False", "NameTaken").await;
+    assert!(condition(&refused, "Synced").2.contains("Name has already been taken"), "{refused}");
+
+    world.gitlab.edit(|state| state.terms_accepted = true);
+    world.delete("SelfHostedModel", "mine").await;
+    world.until_gone("SelfHostedModel", "mine").await;
+    assert_eq!(world.model_in_gitlab("Llama").id, foreign);
+    assert_eq!(world.model_in_gitlab("Llama").identifier, "custom_openai/x");
+}
+
+/// Deletion: what GitLab does not list is not gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_model_of_ours_is_deleted_all_the_same() {
+    let world = ready_world("19.5.0").await;
+    world.gitlab.edit(|state| state.terms_accepted = true);
+    world.apply(&model(&world, "llama", "Llama", "Llama3", "bedrock/meta.llama3-8b-instruct-v1:0")).await;
+    world.until_ready("SelfHostedModel", "llama").await;
+    world.gitlab.edit(|state| state.terms_accepted = false);
+    world.delete("SelfHostedModel", "llama").await;
+    world.until_gone("SelfHostedModel", "llama").await;
+    assert_eq!(world.models_in_gitlab(), ["Claude 3 Sonnet", "Mixtral 8x7B"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trailing_slash_that_gitlab_cuts_is_no_drift() {
     let world = world("19.5.0").await;

@@ -72,6 +72,12 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Whether what is not listed is not there. GitLab shows nothing to a token whose user lost the rights, or under a
+    /// licence that ran out, and that looks like a GitLab without models, features and URL.
+    pub fn tells_absence(&self) -> bool {
+        self.models.is_some() && self.settings.is_some()
+    }
+
     /// The model with this id.
     pub fn model(&self, id: &str) -> Option<&Model> {
         self.models.iter().flatten().find(|model| model.id == id)
@@ -114,4 +120,29 @@ pub struct Probe {
     pub message: String,
     /// `instance_id` of the probe's details, where it has one.
     pub instance_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_without_rights_tells_no_absence() {
+        for (models, settings, tells) in [
+            (Some(vec![]), Some(Settings::default()), true),
+            (None, Some(Settings::default()), false),
+            (Some(vec![]), None, false),
+            (None, None, false),
+        ] {
+            let capabilities = Capabilities {
+                has_model_provider: true,
+                endpoint_required: false,
+                timeout_setting: true,
+                families: vec![],
+                features: vec![],
+            };
+            let seen = Instance { version: String::new(), capabilities, settings, models, features: vec![] };
+            assert_eq!(seen.tells_absence(), tells, "{seen:?}");
+        }
+    }
 }

@@ -165,6 +165,18 @@ impl Session {
         Ok(instance)
     }
 
+    /// A fresh look from which a deletion may conclude that something is gone.
+    pub(crate) async fn observe_for_deletion(&self) -> Result<Arc<Instance>, duo_gitlab::Error> {
+        let instance = self.observe(Duration::ZERO).await?;
+        if instance.tells_absence() {
+            return Ok(instance);
+        }
+        Err(duo_gitlab::Error::TokenLacksRights {
+            operation: "deletion",
+            message: "GitLab shows its models and settings to this token no more".to_owned(),
+        })
+    }
+
     /// The next look goes to GitLab: something was written, or was perhaps.
     pub(crate) async fn changed(&self) {
         *self.observation.lock().await = None;
@@ -231,7 +243,7 @@ impl Session {
             Err(error) => return Err(error),
         };
         let instance = self.observe(Duration::from_secs(5)).await?;
-        if instance.models.is_some() && instance.settings.as_ref().is_some() {
+        if instance.tells_absence() {
             return Ok(Ok(()));
         }
         let Some(license) = license else {

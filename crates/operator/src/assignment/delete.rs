@@ -1,7 +1,5 @@
 //! Deletion of a FeatureAssignment: its features are released where they still are as it set them.
 
-use std::time::Duration;
-
 use duo_api::annotations::{ABANDON, EXTERNAL_ID, FINALIZER};
 use duo_api::condition::{ACCEPTED, SYNCED};
 use duo_api::{AIGateway, DeletionPolicy, Feature, FeatureAssignment, FeatureAssignmentStatus, ManagementPolicy};
@@ -70,7 +68,7 @@ async fn unassign(item: &FeatureAssignment, gateway: &AIGateway, ctx: &Context) 
             None => return Ok(Err(Failure::TokenGone(error.to_string()))),
         },
     };
-    let instance = match session.observe(Duration::ZERO).await {
+    let instance = match session.observe_for_deletion().await {
         Ok(instance) => instance,
         Err(error) => return Ok(Err(error.into())),
     };

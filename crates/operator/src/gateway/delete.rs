@@ -87,7 +87,7 @@ async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<
             None => return Err(Failure::TokenGone(error.to_string())),
         },
     };
-    let instance = session.observe(Duration::ZERO).await?;
+    let instance = session.observe_for_deletion().await?;
     let found = instance.settings.as_ref().and_then(|settings| settings.gateway_url.as_deref());
     if !url_rules::same(found, Some(&gateway_url(gateway))) {
         return Ok(());

@@ -8,13 +8,14 @@ use duo_api::model::SelfHostedModelStatus;
 use duo_api::{AIGateway, DeletionPolicy, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::deletion::{GITLAB_GONE_SECONDS, Step, next_step};
-use duo_core::ownership::may_delete;
+use duo_core::ownership::{Doomed, may_delete};
 use duo_core::plan::FeatureTarget;
 use duo_core::ready;
+use duo_gitlab::Deleted;
 use duo_runtime::metadata;
 use kube::{Api, ResourceExt};
 
-use super::sync::{marks, taken_ids};
+use super::sync::{hidden, marks, taken_ids};
 use crate::context::{Context, deleting_for, now};
 use crate::error::{Error, Next};
 use crate::report::Event;
@@ -81,12 +82,14 @@ async fn remove(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> 
     let taken = taken_ids(model, ctx);
     let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
     for _ in 0..STEPS {
-        let instance = match session.observe(Duration::ZERO).await {
+        let instance = match session.observe_for_deletion().await {
             Ok(instance) => instance,
             Err(error) => return Ok(Removal::Failed(error)),
         };
-        let Some(found) = may_delete(&marks(model), &model.spec.display_name, &instance, &taken) else {
-            return Ok(Removal::Done);
+        let (own, hidden) = (marks(model), hidden(model, &instance));
+        let id = match may_delete(&own, &model.spec.display_name, &instance, hidden, &taken) {
+            Doomed::Listed(id) | Doomed::Hidden(id) => id,
+            Doomed::Nothing => return Ok(Removal::Done),
         };
         let users = ctx.assignments_of(&model.namespace().unwrap_or_default(), &gateway.name_any());
         let references = |item: &duo_api::FeatureAssignment| {
@@ -94,7 +97,7 @@ async fn remove(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> 
         };
         let (leaving, staying): (Vec<_>, Vec<_>) =
             users.iter().filter(|item| references(item)).partition(|item| item.metadata.deletion_timestamp.is_some());
-        let features = instance.features_of(&found.id).into_iter().map(ToOwned::to_owned).collect();
+        let features = instance.features_of(id).into_iter().map(ToOwned::to_owned).collect();
         let names = staying.iter().map(|item| item.name_any()).collect();
         ctx.may_write()?;
         let result = match next_step(names, !leaving.is_empty(), features, deleting_for(model)) {
@@ -112,7 +115,11 @@ async fn remove(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> 
                 return Ok(Removal::Waiting(Finding::fails(SYNCED, "InUse", text), next));
             }
             Step::Unassign(features) => unassign(&features, &session, model, ctx).await,
-            Step::Delete => session.client.delete_model(&found.id).await.map(|_| ()),
+            // What is not listed is known to be gone by GitLab's word only.
+            Step::Delete => match session.client.delete_model(id).await {
+                Ok(Deleted::AlreadyGone) => return Ok(Removal::Done),
+                result => result.map(|_| ()),
+            },
         };
         session.changed().await;
         if let Err(error) = result {

@@ -8,7 +8,7 @@ use duo_api::condition::{GATEWAY_URL_CONFIGURED, SYNCED, TOKEN_VALID};
 use duo_api::{AIGateway, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::observed::Instance;
-use duo_core::ownership::{Marks, Match, match_model};
+use duo_core::ownership::{Marks, Match, match_model, pending_stays};
 use duo_core::plan::{self, Operation};
 use duo_core::validate;
 use duo_runtime::metadata::{self, Changed};
@@ -104,13 +104,18 @@ pub(super) fn marks(model: &SelfHostedModel) -> Marks {
     }
 }
 
-/// Ids that other SelfHostedModels of any gateway hold.
+/// Ids that other SelfHostedModels of the gateway hold.
 pub(super) fn taken_ids(model: &SelfHostedModel, ctx: &Context) -> Vec<String> {
     ctx.models_of(&model.namespace().unwrap_or_default(), &model.spec.gateway_ref.name)
         .iter()
         .filter(|other| other.uid() != model.uid())
         .filter_map(|other| other.annotations().get(EXTERNAL_ID).cloned())
         .collect()
+}
+
+/// Whether GitLab does not list models of this family now.
+pub(super) fn hidden(model: &SelfHostedModel, instance: &Instance) -> bool {
+    model.spec.family.is_beta() && !instance.testing_terms_accepted()
 }
 
 /// Brings the model to what is declared; its id when GitLab now holds it so.
@@ -125,7 +130,7 @@ async fn sync(
 ) -> Result<Option<String>, Error> {
     let taken = taken_ids(model, ctx);
     let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
-    let hidden = model.spec.family.is_beta() && !seen.testing_terms_accepted();
+    let hidden = hidden(model, seen);
     let desired = plan::desired_model(&model.spec, &seen.capabilities);
     let fresh;
     let mut instance = seen;
@@ -201,6 +206,11 @@ async fn sync(
             Ok(id)
         }
         Err(error) => {
+            if matches!(matched, Match::Create)
+                && !pending_stays(own.create_pending.as_ref() == Some(&desired.name), error.outcome_unknown())
+            {
+                mark(model, api, &[(CREATE_PENDING, None)]).await?;
+            }
             outcome.failed(&error, true);
             Ok(None)
         }

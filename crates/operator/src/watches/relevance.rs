@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use duo_api::annotations::EXTERNAL_ID;
+use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID};
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -31,9 +31,11 @@ pub(super) trait Primary:
 
     fn relevance(&self) -> Relevance {
         let meta = self.meta();
-        // Own status writes do not wake the own controller.
-        let own =
-            hash(&(meta.generation, &meta.annotations, &meta.finalizers, meta.deletion_timestamp.is_some(), &meta.uid));
+        // Own status writes do not wake the own controller, nor does the mark around a create: one that GitLab refuses
+        // would be tried again at once.
+        let annotations: Vec<_> =
+            meta.annotations.iter().flatten().filter(|(key, _)| key.as_str() != CREATE_PENDING).collect();
+        let own = hash(&(meta.generation, annotations, &meta.finalizers, meta.deletion_timestamp.is_some(), &meta.uid));
         let conditions: Vec<_> =
             self.conditions().iter().map(|c| (&c.type_, format!("{:?}", c.status), &c.reason)).collect();
         let external = meta.annotations.as_ref().and_then(|annotations| annotations.get(EXTERNAL_ID));
@@ -82,5 +84,31 @@ impl Primary for FeatureAssignment {
 
     fn outcome(&self) -> Option<&str> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::ResourceExt;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_mark_around_a_create_wakes_nobody_and_other_annotations_do() {
+        let model: SelfHostedModel = serde_json::from_value(json!({
+            "apiVersion": "duo.selfhosted.dev/v1alpha1", "kind": "SelfHostedModel",
+            "metadata": {"name": "m", "namespace": "a"},
+            "spec": {"gatewayRef": {"name": "duo"}, "displayName": "M", "platform": "Bedrock", "family": "Mixtral",
+                     "identifier": "bedrock/m"},
+        }))
+        .unwrap();
+        let with = |key: &str| {
+            let mut model = model.clone();
+            model.annotations_mut().insert(key.to_owned(), "M".to_owned());
+            model.relevance().own
+        };
+        assert_eq!(with(CREATE_PENDING), model.relevance().own);
+        assert_ne!(with(duo_api::annotations::ABANDON), model.relevance().own);
     }
 }
