@@ -91,7 +91,7 @@ impl Gateway {
         tracing::info!(
             api = %api_addr,
             metrics = %metrics_addr,
-            issuers = active.sources.issuers.join(" "),
+            issuers = active.sources.issuers.iter().map(|url| crate::auth::shown(url)).collect::<Vec<_>>().join(" "),
             models = active.directory.models.len(),
             undeclared_models = active.directory.undeclared,
             hash = active.hash.as_deref(),

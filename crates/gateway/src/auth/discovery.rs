@@ -42,7 +42,7 @@ pub(super) async fn fetch(client: &reqwest::Client, issuer: &str) -> Result<Vec<
     let keys: Vec<(String, Jwk)> = listed.keys.into_iter().filter_map(signing_key).take(MAX_KEYS).collect();
     // an empty list would lock everybody out; the last keys count on instead
     if keys.is_empty() {
-        Err(DiscoveryError::Content { url, expected: "a key set with an RSA signing key" })
+        Err(DiscoveryError::Content { url: shown(&url), expected: "a key set with an RSA signing key" })
     } else {
         Ok(keys)
     }
@@ -62,11 +62,10 @@ async fn get<T: serde::de::DeserializeOwned>(
     url: &str,
     expected: &'static str,
 ) -> Result<T, DiscoveryError> {
-    let call =
-        |error: reqwest::Error| DiscoveryError::Call { url: url.to_owned(), cause: crate::upstream::cause(&error) };
+    let call = |error: reqwest::Error| DiscoveryError::Call { url: shown(url), cause: crate::upstream::cause(&error) };
     let mut response = client.get(url).timeout(TIMEOUT).send().await.map_err(call)?;
     if !response.status().is_success() {
-        return Err(DiscoveryError::Status { url: url.to_owned(), status: response.status().as_u16() });
+        return Err(DiscoveryError::Status { url: shown(url), status: response.status().as_u16() });
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(call)? {
@@ -75,5 +74,32 @@ async fn get<T: serde::de::DeserializeOwned>(
             break;
         }
     }
-    serde_json::from_slice(&body).map_err(|_| DiscoveryError::Content { url: url.to_owned(), expected })
+    serde_json::from_slice(&body).map_err(|_| DiscoveryError::Content { url: shown(url), expected })
+}
+
+/// The URL without a user and password that may stand in it: these texts reach logs and callers without a token.
+pub(crate) fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_without_user_and_password() {
+        for (url, expected) in [
+            ("https://user:p@ss@gitlab.example.com/a@b", "https://gitlab.example.com/a@b"),
+            ("https://gitlab.example.com/a@b", "https://gitlab.example.com/a@b"),
+            ("https://user@g?x", "https://g?x"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
 }

@@ -215,6 +215,7 @@ impl KeyRing {
             return;
         }
         if state.trouble.insert(issuer.to_owned(), error.clone()).as_ref() != Some(&error) {
+            let issuer = discovery::shown(issuer);
             tracing::warn!(issuer, error, "signing keys could not be fetched; the last ones go on counting");
         }
     }
@@ -233,7 +234,7 @@ impl KeyRing {
                 && old.iter().all(|(kid, one)| keys.get(kid).is_some_and(|new| new.components == one.components))
         });
         if !same {
-            tracing::info!(issuer, keys = keys.len(), "signing keys fetched");
+            tracing::info!(issuer = discovery::shown(&issuer), keys = keys.len(), "signing keys fetched");
             state.by_issuer.insert(issuer, keys);
             drop(state);
             self.generation.send_modify(|generation| *generation += 1);

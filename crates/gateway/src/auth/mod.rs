@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::HeaderMap;
 
 pub use claims::Claims;
+pub(crate) use discovery::shown;
 pub use keys::{KeyRing, LocalKeys, Sources};
 pub use mint::{MintError, Minted, mint};
 

@@ -189,15 +189,20 @@ async fn keys_are_kept_while_gitlab_is_away_and_withdrawn_ones_end_cached_tokens
 async fn trap_the_start_needs_no_gitlab_and_says_why_it_is_not_ready() {
     let issuer = Issuer::start(vec![Key::number(0, "kid-0")]).await;
     issuer.set_down(true);
-    let url = issuer.url.clone();
+    // behind a proxy with a password of its own
+    let url = issuer.url.replace("http://", "http://proxy:URLSECRET@");
     let world = World::with(Script::Say("x".into()), move |settings, _, _| settings.gitlab_url = url).await;
     assert_eq!(world.http.get(world.url("/monitoring/healthz")).send().await.unwrap().status(), 200);
     let ready = world.http.get(world.url("/monitoring/ready")).send().await.unwrap();
     assert_eq!(ready.status(), 503);
+    let why = ready.text().await.unwrap();
+    assert!(why.contains("signing keys") && !why.contains("URLSECRET"), "{why}");
     let request = world.bare(Method::POST, "/v2/code/completions").bearer_auth(world.key.sign(&claims()));
     let answer = request.json(&world.completion()).send().await.unwrap();
     assert_eq!(answer.status(), 503, "no key could be fetched, which is not the caller's fault");
     assert!(answer.headers().contains_key("retry-after"));
+    let why = answer.text().await.unwrap();
+    assert!(!why.contains("URLSECRET") && !world.logs.text().contains("URLSECRET"), "{why}");
 
     issuer.set_down(false);
     self::ready(&world).await;
