@@ -7,8 +7,8 @@ use duo_protocol::contract::{
 };
 use duo_protocol::failure::{chat_message, is_retryable};
 use duo_protocol::model::{ModelEvent, StopReason, UpstreamFailure, Usage};
-use duo_protocol::postprocess::{CompletionStream, GenerationStream};
-use duo_protocol::react::{ThinkFilter, TurnParser};
+use duo_protocol::postprocess::{CompletionStream, GenerationStream, ProseStream};
+use duo_protocol::react::TurnParser;
 use futures::{Stream, StreamExt, stream};
 
 use crate::answer::BrokenOff;
@@ -198,7 +198,7 @@ impl Encoder for SseCode {
 }
 
 /// Raw text pieces (v1 prompts).
-pub(super) struct RawPrompt(pub(super) ThinkFilter);
+pub(super) struct RawPrompt(pub(super) ProseStream);
 
 impl Encoder for RawPrompt {
     fn text(&mut self, piece: &str) -> String {
@@ -212,18 +212,18 @@ impl Encoder for RawPrompt {
 
 /// One JSON object per line (v2 prompts); token counts in the last.
 pub(super) struct PromptLines {
-    pub(super) think: ThinkFilter,
+    pub(super) prose: ProseStream,
     pub(super) model: String,
 }
 
 impl Encoder for PromptLines {
     fn text(&mut self, piece: &str) -> String {
-        let text = self.think.push(piece);
+        let text = self.prose.push(piece);
         if text.is_empty() { text } else { prompt_line_v2(&text, &self.model, None) }
     }
 
     fn end(&mut self, _: &StopReason, usage: Option<Usage>) -> String {
-        prompt_line_v2(&self.think.finish(), &self.model, usage)
+        prompt_line_v2(&self.prose.finish(), &self.model, usage)
     }
 }
 

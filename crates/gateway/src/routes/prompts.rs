@@ -3,9 +3,8 @@
 use duo_protocol::build::prompt_request;
 use duo_protocol::contract::{PromptBody, prompt_answer_v1, prompt_answer_v2};
 use duo_protocol::failure::Surface;
-use duo_protocol::family::Family;
+use duo_protocol::postprocess::{ProseStream, prose};
 use duo_protocol::prompts::{Prompt, PromptError, find};
-use duo_protocol::react::ThinkFilter;
 use http::StatusCode;
 
 use super::code::STREAM_TYPE;
@@ -36,17 +35,17 @@ pub(super) async fn invoke(served: &Served, id: &str, version: Version) -> Resul
     served.context.note("prompt_id", prompt.id);
     let inference = Inference::prepare(served, &selection, feature(prompt), surface)?;
     let asked = prompt_request(prompt, &request.inputs, inference.family, &today());
-    let mut think = ThinkFilter::new(inference.family == Family::Qwen);
     if request.stream {
         let model = inference.upstream_model().to_owned();
+        let prose = ProseStream::new(inference.family);
         let events = inference.stream(asked).await?;
         return Ok(match version {
-            Version::V1 => answer::streamed(STREAM_TYPE, body(events, RawPrompt(think))),
-            Version::V2 => answer::streamed(STREAM_TYPE, body(events, PromptLines { think, model })),
+            Version::V1 => answer::streamed(STREAM_TYPE, body(events, RawPrompt(prose))),
+            Version::V2 => answer::streamed(STREAM_TYPE, body(events, PromptLines { prose, model })),
         });
     }
     let answer = inference.complete(asked).await?;
-    let text = think.push(&answer.text) + &think.finish();
+    let text = prose(&answer.text, inference.family);
     let body = match version {
         Version::V1 => prompt_answer_v1(&text),
         Version::V2 => prompt_answer_v2(&text, inference.family.as_str(), answer.usage),

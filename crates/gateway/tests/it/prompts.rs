@@ -70,3 +70,15 @@ async fn refusals_of_prompts() {
     assert_eq!(refused.status(), 403);
     assert_eq!(refused.json::<Value>().await.unwrap(), json!({"detail": "Unauthorized to access 'chat/explain_code'"}));
 }
+
+#[tokio::test]
+async fn a_reasoning_models_thoughts_and_the_blank_lines_behind_them_are_not_the_answer() {
+    let world = World::new(Script::Say("<think>what does it do</think>\n\nIt prints one.".into())).await;
+    for (path, stream, expected) in [
+        ("/v1/prompts/chat/explain_code", false, "\"It prints one.\""),
+        ("/v1/prompts/chat/explain_code", true, "It prints one."),
+    ] {
+        let answer = world.post(path, &explain(&world, stream)).await.text().await.unwrap();
+        assert_eq!(answer, expected);
+    }
+}
