@@ -71,11 +71,6 @@ pub fn detect(file_name: &str, identifier: Option<&str>) -> Option<&'static str>
         .or_else(|| identifier.and_then(|word| by(&word.trim().to_ascii_lowercase(), |row| row.1)))
 }
 
-/// Whether a completion asks a model at all: without a known language and without any extension it answers no choice.
-pub fn worth_asking(file_name: &str, identifier: Option<&str>) -> bool {
-    detect(file_name, identifier).is_some() || extension(file_name).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,13 +90,5 @@ mod tests {
         for (file, word, wanted) in table {
             assert_eq!(detect(file, word), wanted, "{file} {word:?}");
         }
-    }
-
-    #[test]
-    fn only_a_file_without_language_and_extension_is_not_worth_a_call() {
-        assert!(worth_asking("notes.xyz", None));
-        assert!(worth_asking("noext", Some("ruby")));
-        assert!(!worth_asking("noext", None));
-        assert!(!worth_asking(".gitignore", None));
     }
 }

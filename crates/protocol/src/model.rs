@@ -82,17 +82,6 @@ pub struct ModelRequest {
     pub continue_final_message: bool,
 }
 
-impl ModelRequest {
-    /// The system text and the turns behind it, as Bedrock and Anthropic want them. After
-    /// [`crate::capability::adapt`] there is at most one system message, and it stands first.
-    pub fn split_system(&self) -> (Option<&str>, &[ChatMessage]) {
-        match self.messages.split_first() {
-            Some((first, turns)) if first.role == Role::System => (Some(&first.content), turns),
-            _ => (None, &self.messages),
-        }
-    }
-}
-
 /// What an upstream stream yields. Order: any number of `Text`, then one `Stop`, then at most one `Usage`.
 /// A stream that ends without `Stop` was cut off and is an [`UpstreamFailure::StreamBroken`], never a short answer.
 #[derive(Clone, PartialEq, Eq)]

@@ -17,7 +17,6 @@ use futures::Stream;
 use http::{HeaderName, HeaderValue};
 
 pub use resolve::{Declared, Directory, Target};
-pub use stream::collect;
 
 use crate::secret::Secret;
 

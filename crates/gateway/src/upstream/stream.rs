@@ -1,7 +1,7 @@
 //! What holds for every model stream: it has a first item before it counts as begun, it ends in time, and one that
 //! ends without the model's own end is broken, never a short answer.
 
-use duo_protocol::model::{ModelAnswer, ModelEvent, StopReason, UpstreamFailure, Usage};
+use duo_protocol::model::{ModelAnswer, ModelEvent, UpstreamFailure};
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
@@ -40,22 +40,6 @@ pub(super) fn whole(answer: ModelAnswer) -> ModelStream {
     Box::pin(stream::iter(events))
 }
 
-/// Reads a stream to its end.
-///
-/// # Errors
-/// The failure that ended it.
-pub async fn collect(mut events: ModelStream) -> Result<ModelAnswer, UpstreamFailure> {
-    let (mut text, mut stop, mut usage) = (String::new(), StopReason::EndTurn, None::<Usage>);
-    while let Some(event) = events.next().await {
-        match event? {
-            ModelEvent::Text(piece) => text.push_str(&piece),
-            ModelEvent::Stop(reason) => stop = reason,
-            ModelEvent::Usage(counts) => usage = Some(counts),
-        }
-    }
-    Ok(ModelAnswer { text, stop, usage })
-}
-
 fn cut_off() -> UpstreamFailure {
     UpstreamFailure::StreamBroken { reason: "it ended before the answer was complete".to_owned() }
 }
@@ -70,6 +54,8 @@ fn broken(failure: UpstreamFailure) -> UpstreamFailure {
 
 #[cfg(test)]
 mod tests {
+    use duo_protocol::model::StopReason;
+
     use super::*;
 
     fn events(items: Vec<Result<ModelEvent, UpstreamFailure>>) -> ModelStream {
@@ -78,6 +64,18 @@ mod tests {
 
     fn text(piece: &str) -> Result<ModelEvent, UpstreamFailure> {
         Ok(ModelEvent::Text(piece.to_owned()))
+    }
+
+    async fn collect(mut events: ModelStream) -> Result<ModelAnswer, UpstreamFailure> {
+        let (mut text, mut stop, mut usage) = (String::new(), StopReason::EndTurn, None);
+        while let Some(event) = events.next().await {
+            match event? {
+                ModelEvent::Text(piece) => text.push_str(&piece),
+                ModelEvent::Stop(reason) => stop = reason,
+                ModelEvent::Usage(counts) => usage = Some(counts),
+            }
+        }
+        Ok(ModelAnswer { text, stop, usage })
     }
 
     async fn run(items: Vec<Result<ModelEvent, UpstreamFailure>>) -> Result<ModelAnswer, UpstreamFailure> {

@@ -192,12 +192,6 @@ impl AgentBody {
         out
     }
 
-    /// The last thing the user said (`@GitLabDuo` in it changes the unit primitive in 19.x).
-    pub fn last_user_text(&self) -> &str {
-        let last = self.messages.iter().rev().find(|m| m.role == Role::User);
-        last.and_then(|m| m.content.as_deref()).unwrap_or_default()
-    }
-
     /// The model to call.
     ///
     /// # Errors

@@ -15,8 +15,6 @@ pub struct Prompt {
     pub id: &'static str,
     /// The token must hold at least one of these; else 403 `Unauthorized to access '<id>'`.
     pub unit_primitives: &'static [&'static str],
-    /// GitLab asks for a stream by default.
-    pub streams: bool,
     /// Version of the file.
     pub version: Version,
     /// Most tokens of the answer.
@@ -78,52 +76,46 @@ impl PromptError {
 struct Row {
     id: &'static str,
     unit_primitives: &'static [&'static str],
-    streams: bool,
     file: &'static str,
 }
 
 macro_rules! prompt {
-    ($id:literal, $primitives:expr, $streams:literal) => {
-        Row {
-            id: $id,
-            unit_primitives: &$primitives,
-            streams: $streams,
-            file: include_str!(concat!("../../prompts/", $id, ".txt")),
-        }
+    ($id:literal, $primitives:expr) => {
+        Row { id: $id, unit_primitives: &$primitives, file: include_str!(concat!("../../prompts/", $id, ".txt")) }
     };
 }
 
 const ROWS: &[Row] = &[
-    prompt!("model_configuration/check", ["complete_code"], false),
-    prompt!("chat/explain_code", ["explain_code"], true),
-    prompt!("chat/refactor_code", ["refactor_code"], true),
-    prompt!("chat/fix_code", ["fix_code"], true),
-    prompt!("chat/write_tests", ["write_tests"], true),
-    prompt!("chat/explain_vulnerability", ["explain_vulnerability"], true),
-    prompt!("chat/troubleshoot_job", ["troubleshoot_job"], true),
-    prompt!("chat/summarize_comments", ["summarize_comments"], true),
-    prompt!("chat/issue_reader", ["ask_issue"], true),
-    prompt!("chat/epic_reader", ["ask_epic"], true),
-    prompt!("chat/merge_request_reader", ["ask_merge_request"], true),
+    prompt!("model_configuration/check", ["complete_code"]),
+    prompt!("chat/explain_code", ["explain_code"]),
+    prompt!("chat/refactor_code", ["refactor_code"]),
+    prompt!("chat/fix_code", ["fix_code"]),
+    prompt!("chat/write_tests", ["write_tests"]),
+    prompt!("chat/explain_vulnerability", ["explain_vulnerability"]),
+    prompt!("chat/troubleshoot_job", ["troubleshoot_job"]),
+    prompt!("chat/summarize_comments", ["summarize_comments"]),
+    prompt!("chat/issue_reader", ["ask_issue"]),
+    prompt!("chat/epic_reader", ["ask_epic"]),
+    prompt!("chat/merge_request_reader", ["ask_merge_request"]),
     // GitLab lets every holder of the chat ask about commits; 19.x renamed the chat's primitive
-    prompt!("chat/commit_reader", ["duo_chat", "duo_classic_chat", "ask_commit"], true),
-    prompt!("chat/build_reader", ["ask_build"], true),
-    prompt!("chat/work_item_reader", ["ask_work_item"], true),
-    prompt!("chat/documentation_search", ["documentation_search"], true),
-    prompt!("generate_commit_message", ["generate_commit_message"], false),
-    prompt!("summarize_new_merge_request", ["summarize_new_merge_request"], false),
-    prompt!("summarize_review", ["summarize_review"], false),
-    prompt!("resolve_vulnerability", ["resolve_vulnerability"], false),
-    prompt!("review_merge_request", ["review_merge_request"], false),
-    prompt!("glab_ask_git_command", ["glab_ask_git_command"], false),
+    prompt!("chat/commit_reader", ["duo_chat", "duo_classic_chat", "ask_commit"]),
+    prompt!("chat/build_reader", ["ask_build"]),
+    prompt!("chat/work_item_reader", ["ask_work_item"]),
+    prompt!("chat/documentation_search", ["documentation_search"]),
+    prompt!("generate_commit_message", ["generate_commit_message"]),
+    prompt!("summarize_new_merge_request", ["summarize_new_merge_request"]),
+    prompt!("summarize_review", ["summarize_review"]),
+    prompt!("resolve_vulnerability", ["resolve_vulnerability"]),
+    prompt!("review_merge_request", ["review_merge_request"]),
+    prompt!("glab_ask_git_command", ["glab_ask_git_command"]),
     // not called by id: the code and chat endpoints render these
-    prompt!("code_suggestions/completions", ["complete_code"], false),
-    prompt!("code_suggestions/completions_llama3", ["complete_code"], false),
-    prompt!("code_suggestions/completions_gpt", ["complete_code"], false),
-    prompt!("code_suggestions/completions_fim", ["complete_code"], false),
-    prompt!("code_suggestions/generations", ["generate_code"], true),
-    prompt!("code_suggestions/generations_plain", ["generate_code"], true),
-    prompt!("chat/react", ["duo_chat", "duo_classic_chat"], true),
+    prompt!("code_suggestions/completions", ["complete_code"]),
+    prompt!("code_suggestions/completions_llama3", ["complete_code"]),
+    prompt!("code_suggestions/completions_gpt", ["complete_code"]),
+    prompt!("code_suggestions/completions_fim", ["complete_code"]),
+    prompt!("code_suggestions/generations", ["generate_code"]),
+    prompt!("code_suggestions/generations_plain", ["generate_code"]),
+    prompt!("chat/react", ["duo_chat", "duo_classic_chat"]),
 ];
 
 /// Prompts of the table that are part of another endpoint.
@@ -137,7 +129,6 @@ fn load(row: &Row) -> Result<Prompt, TemplateError> {
     Ok(Prompt {
         id: row.id,
         unit_primitives: row.unit_primitives,
-        streams: row.streams,
         version: header("version").and_then(|v| Version::parse(v).ok()).ok_or_else(|| bad("version"))?,
         max_tokens: header("max_tokens").unwrap_or("2048").parse().map_err(|_| bad("max_tokens"))?,
         temperature: number("temperature")?,
