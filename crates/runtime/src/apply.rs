@@ -54,6 +54,19 @@ pub struct Applier {
 /// Most objects remembered as settled; an operator has far fewer.
 const MOST_SETTLED: usize = 100_000;
 
+/// Whether a live object is somebody else's. One that carries all our labels without our owner was left behind by a
+/// deletion that orphaned it.
+fn is_foreign(desired: &ObjectMeta, live: &ObjectMeta) -> bool {
+    let owners = |meta: &ObjectMeta| -> BTreeSet<String> {
+        meta.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect()
+    };
+    let ours = owners(desired);
+    let labels = |meta: &ObjectMeta| meta.labels.clone().unwrap_or_default();
+    let (declared, found) = (labels(desired), labels(live));
+    let labelled = !declared.is_empty() && declared.iter().all(|(key, value)| found.get(key) == Some(value));
+    !ours.is_empty() && ours.is_disjoint(&owners(live)) && !labelled
+}
+
 impl Applier {
     /// `manager` names the controller in `managedFields`; it must never change between versions.
     pub fn new(client: Client, manager: &str) -> Self {
@@ -73,7 +86,8 @@ impl Applier {
     /// Applies a namespaced object. `live` is the cached object with its `managedFields`; without one it is read now.
     ///
     /// `desired` holds only what is declared: no `status`, no defaults, no `stringData`. Conflicts are forced: what is
-    /// declared here is ours.
+    /// declared here is ours. An object that is declared with an owner is not taken from somebody else: a live one that has
+    /// neither that owner nor all declared labels is [`Error::Foreign`].
     pub async fn apply<K>(&self, desired: &K, live: Option<&K>) -> Result<Applied<K>>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
@@ -106,6 +120,9 @@ impl Applier {
         };
         let mut before = None;
         if let Some(live) = &live {
+            if is_foreign(desired.meta(), live.meta()) {
+                return Err(Error::Foreign { what: what("apply"), manager: self.manager.to_string() });
+            }
             let json = to_json(live, || what("compare"))?;
             before = Some(hash(&owned_part(&json, &self.manager)));
             match self.needs_apply(&declared, &json) {
@@ -203,6 +220,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_object_without_our_owner_and_labels_is_foreign() {
+        let meta = |owner: Option<&str>, labels: &[(&str, &str)]| ObjectMeta {
+            owner_references: owner.map(|uid| vec![OwnerReference { uid: uid.into(), ..Default::default() }]),
+            labels: Some(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+            ..Default::default()
+        };
+        let declared = [("app", "gateway"), ("of", "duo")];
+        let desired = meta(Some("u1"), &declared);
+        for (live, foreign) in [
+            (meta(Some("u1"), &[]), false),
+            (meta(None, &declared), false),
+            (meta(None, &[("app", "gateway")]), true),
+            (meta(None, &[]), true),
+            (meta(Some("u2"), &[("of", "duo")]), true),
+        ] {
+            assert_eq!(is_foreign(&desired, &live), foreign, "{live:?}");
+        }
+        assert!(is_foreign(&meta(Some("u1"), &[]), &meta(None, &[])), "no labels prove nothing");
+        assert!(!is_foreign(&meta(None, &declared), &meta(None, &[])), "who declares no owner claims nothing");
+    }
 
     #[test]
     fn only_owned_objects_that_are_not_kept_are_surplus() {

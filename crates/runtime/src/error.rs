@@ -35,6 +35,14 @@ pub enum Error {
         /// The cause.
         source: Box<kube::Error>,
     },
+    /// An object of this name exists and was made by somebody else.
+    #[error("{what}: it exists and was not made by {manager}; delete or rename it, or choose another name")]
+    Foreign {
+        /// Verb and object.
+        what: String,
+        /// Who would have applied it.
+        manager: String,
+    },
     /// An object that cannot be sent: no name, not an object in JSON.
     #[error("{what}: {why}")]
     Object {
@@ -100,6 +108,7 @@ impl Error {
             },
             Self::Timeout { .. } => "KubernetesTimeout",
             Self::Client { .. } => "KubernetesUnreachable",
+            Self::Foreign { .. } => "ObjectNotOurs",
             Self::Object { .. } => "InvalidObject",
         }
     }
@@ -110,7 +119,7 @@ impl Error {
             // 404 and 409 are races with other writers
             Self::Api { status, .. } => matches!(status.code, 404 | 409 | 429 | 500..),
             Self::Timeout { .. } | Self::Client { .. } => true,
-            Self::Object { .. } => false,
+            Self::Foreign { .. } | Self::Object { .. } => false,
         }
     }
 

@@ -2,6 +2,9 @@
 
 use duo_e2e::{Options, World, manifests};
 use duo_sim::openai;
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::{Cure, Told, nothing_written};
@@ -46,6 +49,35 @@ async fn a_url_that_is_no_gitlab_is_told_and_of_two_gateways_for_one_gitlab_the_
     world.delete("AIGateway", "second").await;
     world.until_gone("AIGateway", "second").await;
     assert_eq!(world.gitlab.state().settings.ai_gateway_url, url, "what was never taken is not given back");
+    world.until_article_is_ready().await;
+    world.users_are_served().await;
+}
+
+/// The names of the gateway's objects are simple ones: somebody may have had them before.
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_of_the_same_names_that_others_made_are_not_taken_over() {
+    let world = World::start("squatted", Options::default()).await;
+    let foreign = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "duo", "namespace": world.namespace, "labels": {"app": "theirs"}},
+        "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]},
+    });
+    world.apply(&foreign.to_string()).await;
+    let services: Api<Service> = Api::namespaced(world.client.clone(), &world.namespace);
+    let before = services.get("duo").await.expect("the Service").metadata;
+    world.apply_article().await;
+    Told {
+        object: ("AIGateway", "duo"),
+        condition: ("WorkloadAvailable", "False", "ObjectNotOurs"),
+        words: &["Service duo", "delete or rename it"],
+        cure: Cure::Person,
+    }
+    .until(&world)
+    .await;
+    let after = services.get("duo").await.expect("the Service").metadata;
+    assert_eq!((&after.resource_version, &after.owner_references), (&before.resource_version, &None));
+
+    services.delete("duo", &DeleteParams::default()).await.expect("it is deleted");
     world.until_article_is_ready().await;
     world.users_are_served().await;
 }

@@ -51,7 +51,20 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Cluster, E
         }
     };
     let config_hash = bundle.config_hash.clone();
-    let live = Box::pin(apply(gateway, bundle, ctx)).await?;
+    let live = match Box::pin(apply(gateway, bundle, ctx)).await {
+        Ok(live) => live,
+        Err(Error::Kube(error @ duo_runtime::Error::Foreign { .. })) => {
+            return Ok(Cluster {
+                findings: vec![Finding::fails(WORKLOAD_AVAILABLE, error.category(), error.to_string()).by_person()],
+                replicas: 0,
+                ready_replicas: 0,
+                config_hash: gateway.status.as_ref().and_then(|status| status.config_hash.clone()),
+                serves: false,
+                next: Next::OnChange,
+            });
+        }
+        Err(error) => return Err(error),
+    };
     let (available, replicas, ready_replicas) = availability(gateway, Some(&live));
     let served = pods::serving(gateway, &config_hash, ctx).await?;
     let accepted = served.finding(&config_hash);
