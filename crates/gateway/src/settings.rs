@@ -114,6 +114,9 @@ const UNSUPPORTED: [(&str, &str); 4] = [
     ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "signatures are always checked; AIGW_AUTH__BYPASS_EXTERNAL lets everybody in"),
 ];
 
+/// Longest time that can be set; beyond what clocks can add up, the program would fall over its own deadlines.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// A variable that cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{variable}: {problem}")]
@@ -230,8 +233,8 @@ impl<F: Fn(&str) -> Option<String>> Env<'_, F> {
     fn seconds(&self, name: &str) -> Result<Option<Duration>, SettingsError> {
         let Some(value) = self.parsed::<f64>(name, "a number of seconds")? else { return Ok(None) };
         match Duration::try_from_secs_f64(value) {
-            Ok(duration) => Ok(Some(duration)),
-            Err(_) => refuse(name, format!("`{value}` is not a number of seconds from 0")),
+            Ok(duration) if duration <= LONGEST => Ok(Some(duration)),
+            _ => refuse(name, format!("`{value}` is not a number of seconds from 0 to {}", LONGEST.as_secs())),
         }
     }
 
@@ -340,6 +343,7 @@ mod tests {
             ("AIGW_CUSTOM_MODELS__EXTRA_HEADERS", "{\"a b\":\"c\"}"),
             ("AIGW_DUO_CHAT__MAX_TOKENS", "-1"),
             ("AIGW_DUO_CHAT__MODEL_REQUEST_TIMEOUT", "-3"),
+            ("AIGW_DUO_CHAT__MODEL_REQUEST_TIMEOUT", "1e19"),
             ("AIGW_LOGGING__LEVEL", "loud"),
             ("AWS_BEDROCK_RUNTIME_ENDPOINT", "vpce"),
             ("AIGW_FASTAPI__TLS__ENABLED", "true"),
