@@ -33,7 +33,7 @@ const HEADER_FIELDS: [(&str, &str); 13] = [
     ("user_agent", "user-agent"),
     ("enabled_feature_flags", "x-gitlab-enabled-feature-flags"),
 ];
-/// Longer header values are cut in logs.
+/// Longer header values and paths are cut in logs.
 const LONGEST_FIELD: usize = 256;
 
 /// One request's record. Clones share it.
@@ -152,7 +152,7 @@ impl Drop for Inner {
         let facts = std::mem::take(self.facts.get_mut().unwrap_or_else(PoisonError::into_inner));
         // the client went away before an answer began; nginx's number for it
         let status = facts.status.unwrap_or(499);
-        let path = self.uri.path();
+        let path = cut(self.uri.path());
         let version = match self.version {
             Version::HTTP_2 => "2",
             Version::HTTP_10 => "1.0",

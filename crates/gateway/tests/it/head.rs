@@ -148,3 +148,13 @@ async fn http_2_without_tls_is_served_on_the_same_port() {
     let answer = http.get(world.url("/monitoring/healthz")).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
 }
+
+#[tokio::test]
+async fn a_long_path_of_a_stranger_does_not_fill_the_log() {
+    let world = world().await;
+    let long = format!("/{}", "x".repeat(20_000));
+    assert_eq!(world.http.get(world.url(&long)).send().await.unwrap().status(), 401);
+    let line = world.access(1).await.remove(0);
+    assert!(line["path"].as_str().unwrap().starts_with("/xxx"), "{line}");
+    assert!(line.to_string().len() < 4_000, "{line}");
+}
