@@ -217,6 +217,22 @@ async fn a_feature_put_on_the_model_by_hand_is_named_before_it_is_taken_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_feature_that_is_dropped_in_the_edit_that_names_another_model_is_released() {
+    let world = ready_world().await;
+    let edit = json!({"spec": {"features": ["CodeGenerations"], "modelRef": {"name": "claude-3-sonnet"}}});
+    world.patch("FeatureAssignment", "code-suggestions", edit).await.expect("a patch");
+    let switched = ("self_hosted".to_owned(), Some("Claude 3 Sonnet".to_owned()));
+    let started = std::time::Instant::now();
+    while world.feature_in_gitlab("code_completions") != ("unassigned".to_owned(), None)
+        || world.feature_in_gitlab("code_generations") != switched
+    {
+        assert!(started.elapsed() < duo_e2e::wait::LIMIT, "the feature stays\n{}", world.log_tail());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.until_ready("FeatureAssignment", "code-suggestions").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orphan_leaves_gitlab_as_it_is() {
     let world = ready_world().await;
     for (kind, name) in World::article_objects() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use duo_api::annotations::ASSIGNED_FEATURES;
+use duo_api::annotations::{ASSIGNED_FEATURES, EXTERNAL_ID};
 use duo_api::condition::{ACCEPTED, GATEWAY_URL_CONFIGURED, SYNCED, TOKEN_VALID};
 use duo_api::{AIGateway, Feature, FeatureAssignment, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
@@ -140,11 +140,16 @@ fn operations(
         .filter(|feature| !item.spec.features.contains(feature) && !held_by_others.contains(feature))
         .collect();
     let chat_goes_too = dropped.contains(&Feature::DuoChat);
-    operations.extend(
-        dropped
-            .iter()
-            .filter_map(|feature| plan::plan_unassign(instance, *feature, std::slice::from_ref(target), chat_goes_too)),
-    );
+    // One edit may drop a feature and name another model: the feature is still on the former one.
+    let models = ctx.models_of(&item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name);
+    let ours: Vec<FeatureTarget> = models
+        .iter()
+        .filter_map(|model| model.annotations().get(EXTERNAL_ID).cloned())
+        .map(FeatureTarget::Model)
+        .chain([target.clone()])
+        .collect();
+    operations
+        .extend(dropped.iter().filter_map(|feature| plan::plan_unassign(instance, *feature, &ours, chat_goes_too)));
     operations
 }
 
