@@ -108,6 +108,15 @@ pub fn may_delete<'a>(
         .map_or(Doomed::Nothing, |model| Doomed::Listed(&model.id))
 }
 
+/// What a deletion that lets go may leave in GitLab, for people; `None`: nothing was ever made.
+pub fn may_be_left(marks: &Marks, name: &str) -> Option<String> {
+    match (&marks.external_id, &marks.create_pending) {
+        (Some(id), _) => Some(format!("model {name:?} ({id})")),
+        (None, Some(pending)) => Some(format!("model {pending:?}, if GitLab made it")),
+        (None, None) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +195,21 @@ mod tests {
         assert_eq!(may(&gone, &with, false, &[]), "nothing", "a model of our name that is not ours stays");
         assert_eq!(may(&Marks::default(), &with, false, &[]), "nothing");
         assert_eq!(may(&gone, &with, true, &[]), "hidden 9");
+    }
+
+    #[test]
+    fn a_create_whose_answer_was_lost_may_leave_a_model_too() {
+        let marks = |id: Option<&str>, pending: Option<&str>| Marks {
+            external_id: id.map(Into::into),
+            create_pending: pending.map(Into::into),
+        };
+        for (marks, left) in [
+            (marks(Some("7"), None), Some("model \"m\" (7)")),
+            (marks(None, Some("m")), Some("model \"m\", if GitLab made it")),
+            (marks(None, None), None),
+        ] {
+            assert_eq!(may_be_left(&marks, "m").as_deref(), left, "{marks:?}");
+        }
     }
 
     #[test]

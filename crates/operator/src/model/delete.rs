@@ -8,7 +8,7 @@ use duo_api::model::SelfHostedModelStatus;
 use duo_api::{AIGateway, DeletionPolicy, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::deletion::{GITLAB_GONE_SECONDS, Step, next_step};
-use duo_core::ownership::{Doomed, may_delete};
+use duo_core::ownership::{Doomed, may_be_left, may_delete};
 use duo_core::plan::FeatureTarget;
 use duo_core::ready;
 use duo_gitlab::Deleted;
@@ -158,8 +158,8 @@ async fn report(model: &SelfHostedModel, finding: Finding, ctx: &Context) -> Res
 }
 
 async fn release(model: &SelfHostedModel, left_behind: Option<&str>, ctx: &Context) -> Result<Next, Error> {
-    if let (Some(why), Some(id)) = (left_behind, marks(model).external_id) {
-        ctx.reporter.left_behind(model, &format!("model {:?} ({id})", model.spec.display_name), why).await;
+    if let (Some(why), Some(what)) = (left_behind, may_be_left(&marks(model), &model.spec.display_name)) {
+        ctx.reporter.left_behind(model, &what, why).await;
     }
     let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &model.namespace().unwrap_or_default());
     metadata::remove_finalizer(&api, model, FINALIZER).await?;
