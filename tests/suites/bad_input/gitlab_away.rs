@@ -76,16 +76,19 @@ async fn what_gitlab_did_not_take_is_not_reported_as_done() {
     for operation in ["duoSettingsUpdate", "aiSelfHostedModelCreate"] {
         world.gitlab.faults().add(failing(operation));
     }
-    world.gitlab.edit(|state| state.instance.read_only = false);
     url("ServerError", &["500"]).until(&world).await;
-    Told {
-        object: ("SelfHostedModel", "mixtral-8x7b"),
-        condition: ("Synced", "False", "ServerError"),
-        words: &["500"],
-        cure: Cure::Time,
+    for model in ["mixtral-8x7b", "claude-3-sonnet"] {
+        Told {
+            object: ("SelfHostedModel", model),
+            condition: ("Synced", "False", "ServerError"),
+            words: &["500"],
+            cure: Cure::Time,
+        }
+        .until(&world)
+        .await;
     }
-    .until(&world)
-    .await;
+    // Only now: a create that was under way when the faults came is refused by the read-only instance, not let through.
+    world.gitlab.edit(|state| state.instance.read_only = false);
     world.until_condition("FeatureAssignment", "chat", "ModelResolved", "Unknown", "ModelNotSynced").await;
     let state = world.gitlab.state();
     assert!(state.settings.ai_gateway_url.is_none() && state.models.is_empty() && state.features.is_empty());
