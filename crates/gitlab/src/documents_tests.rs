@@ -15,8 +15,8 @@ use crate::{
     write::{model_input, settings_input},
 };
 
-const NEW: &str = include_str!("../schema/gitlab-duo.graphql");
-const OLD: &str = include_str!("../schema/gitlab-duo-18.9.graphql");
+const NEW: &str = include_str!("../../testkit/sim/schema/gitlab-19.5.graphql");
+const OLD: &str = include_str!("../../testkit/sim/schema/gitlab-18.9.graphql");
 
 /// GitLab's limit of a query's text, in characters.
 const QUERY_LIMIT: usize = 10_000;

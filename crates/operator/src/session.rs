@@ -15,6 +15,7 @@ use kube::ResourceExt;
 use tokio::sync::Mutex;
 
 use crate::convert;
+use crate::error::Error;
 use crate::inputs::{self, InputError};
 
 /// Limit of one ordinary call to GitLab; below the lease, so that no write outlives the leadership it began under.
@@ -115,9 +116,14 @@ impl Sessions {
         Ok(session)
     }
 
-    /// The last session, for a deletion that finds its Secret gone.
-    pub(crate) async fn last(&self, gateway: &GatewayKey) -> Option<Arc<Session>> {
-        self.open.lock().await.get(gateway).cloned()
+    /// The session for a deletion. Where the Secret went first, as in a namespace that is torn down, the last good token
+    /// may still do. The inner error says why there is none.
+    pub(crate) async fn open_for_deletion(&self, gateway: &AIGateway) -> Result<Result<Arc<Session>, String>, Error> {
+        match self.open(gateway).await {
+            Ok(session) => Ok(Ok(session)),
+            Err(SessionError::Input(InputError::Kube(error))) => Err(error.into()),
+            Err(error) => Ok(self.open.lock().await.get(&key(gateway)).cloned().ok_or_else(|| error.to_string())),
+        }
     }
 
     /// Lets go of what is known of a gateway that is gone.

@@ -15,8 +15,6 @@ use super::sync::others_features;
 use super::{assigned, model, set_feature};
 use crate::context::{Context, deleting_for, now};
 use crate::error::{Error, Next};
-use crate::inputs;
-use crate::session::{self, SessionError};
 
 pub(super) async fn run(item: &FeatureAssignment, ctx: &Context) -> Result<Next, Error> {
     if !item.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
@@ -60,13 +58,9 @@ impl From<duo_gitlab::Error> for Failure {
 }
 
 async fn unassign(item: &FeatureAssignment, gateway: &AIGateway, ctx: &Context) -> Result<Result<(), Failure>, Error> {
-    let session = match ctx.sessions.open(gateway).await {
+    let session = match ctx.sessions.open_for_deletion(gateway).await? {
         Ok(session) => session,
-        Err(SessionError::Input(inputs::InputError::Kube(error))) => return Err(error.into()),
-        Err(error) => match ctx.sessions.last(&session::key(gateway)).await {
-            Some(session) => session,
-            None => return Ok(Err(Failure::TokenGone(error.to_string()))),
-        },
+        Err(why) => return Ok(Err(Failure::TokenGone(why))),
     };
     let instance = match session.observe_for_deletion().await {
         Ok(instance) => instance,

@@ -76,16 +76,9 @@ impl From<duo_gitlab::Error> for Failure {
 }
 
 async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<(), Failure> {
-    let session = match ctx.sessions.open(gateway).await {
+    let session = match ctx.sessions.open_for_deletion(gateway).await.map_err(Failure::Reconcile)? {
         Ok(session) => session,
-        Err(session::SessionError::Input(crate::inputs::InputError::Kube(error))) => {
-            return Err(Failure::Reconcile(error.into()));
-        }
-        // The Secret went first, as in a namespace that is torn down: the last good token may still do.
-        Err(error) => match ctx.sessions.last(&session::key(gateway)).await {
-            Some(session) => session,
-            None => return Err(Failure::TokenGone(error.to_string())),
-        },
+        Err(why) => return Err(Failure::TokenGone(why)),
     };
     let instance = session.observe_for_deletion().await?;
     let found = instance.settings.as_ref().and_then(|settings| settings.gateway_url.as_deref());

@@ -16,11 +16,11 @@ use duo_runtime::metadata;
 use kube::{Api, ResourceExt};
 
 use super::sync::{hidden, marks, taken_ids};
+use crate::assignment;
 use crate::context::{Context, deleting_for, now};
 use crate::error::{Error, Next};
 use crate::report::Event;
-use crate::session::{self, SessionError};
-use crate::{assignment, inputs};
+use crate::session;
 
 /// Steps of one pass; each looks at GitLab anew.
 const STEPS: usize = 4;
@@ -71,13 +71,9 @@ enum Removal {
 }
 
 async fn remove(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Result<Removal, Error> {
-    let session = match ctx.sessions.open(gateway).await {
+    let session = match ctx.sessions.open_for_deletion(gateway).await? {
         Ok(session) => session,
-        Err(SessionError::Input(inputs::InputError::Kube(error))) => return Err(error.into()),
-        Err(error) => match ctx.sessions.last(&session::key(gateway)).await {
-            Some(session) => session,
-            None => return Ok(Removal::TokenGone(error.to_string())),
-        },
+        Err(why) => return Ok(Removal::TokenGone(why)),
     };
     let taken = taken_ids(model, ctx);
     let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
