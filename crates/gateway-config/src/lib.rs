@@ -7,11 +7,17 @@
 
 mod hash;
 mod key;
+mod place;
+mod policy;
+mod service;
 mod types;
 mod validate;
 
 pub use hash::folder_hash;
 pub use key::{ModelKey, ignores_endpoint, model_key, normal_endpoint};
+pub use place::{AssumeRole, CertificateFiles, CompletionApi, Connection, Fallback, Replica};
+pub use policy::{Allowance, CircuitBreaker, Concurrency, Hedging, Limits, Retries, Timeouts};
+pub use service::{Guardrail, GuardrailStream, GuardrailTrace, ListenerTls, Price, Proxy, Tracing, VertexAi};
 pub use types::{
     AWS_CREDENTIAL_FILES, Bedrock, ConfigError, GatewayConfig, GitLab, LogLevel, Model, Providers, UndeclaredModels,
 };

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::place::{Connection, Fallback, Replica};
+use crate::policy::{CircuitBreaker, Concurrency, Hedging, Limits, Retries, Timeouts};
+use crate::service::{Guardrail, ListenerTls, Price, Proxy, Tracing, VertexAi};
 use crate::validate::validate;
 
 /// The AWS variables that may stand as files (named exactly so) in the mounted folder when
@@ -47,6 +50,27 @@ pub struct GatewayConfig {
     /// Seconds during which a terminating gateway is not ready but still accepts; the gateway's default is 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_seconds: Option<u32>,
+    /// TLS of the API listener; plain HTTP without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// What users and instances may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// HTTP proxy; the environment's counts where this is unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+    /// Where traces go; nowhere without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
+    /// Currency of the models' prices, ISO 4217; default `USD`. A label of metrics, nothing is converted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// True: prompts and answers are logged, for all requests. Whoever reads the logs reads the code.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prompt_logging: bool,
+    /// File of the folder, or absolute path of a mounted one: the documentation index that `duo-gateway index-docs` made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs_index_file: Option<String>,
 }
 
 /// The GitLab that is served.
@@ -83,6 +107,9 @@ pub struct Providers {
     /// AWS Bedrock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bedrock: Option<Bedrock>,
+    /// Google Vertex AI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vertex_ai: Option<VertexAi>,
 }
 
 impl Providers {
@@ -105,6 +132,12 @@ pub struct Bedrock {
     /// AWS SDK's own chain (environment, web identity, pod identity, instance role).
     #[serde(default)]
     pub credentials: bool,
+    /// True: the region's FIPS endpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fips: bool,
+    /// A guardrail for every call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardrail: Option<Guardrail>,
 }
 
 /// One declared model. Requests find it by [`Model::key`], never by its name.
@@ -123,9 +156,65 @@ pub struct Model {
     /// File of the folder: the model server's key; surrounding white space is not part of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<String>,
+    /// How it is reached.
+    #[serde(default, skip_serializing_if = "Connection::is_empty")]
+    pub connection: Connection,
+    /// Share of the calls beside the replicas' weights. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Further places with the same model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<Replica>,
+    /// Who answers when all of them fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
+    /// Times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+    /// Calls that are made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// Leaving failing places alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// A second call for slow completions; none without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedging: Option<Hedging>,
+    /// Calls at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// Bedrock and Anthropic: mark the stable beginning of long prompts for the provider's cache, where the model has
+    /// one. Default true; a request with `X-Gitlab-Model-Prompt-Cache-Enabled: false` does without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_caching: Option<bool>,
+    /// What its tokens cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }
 
 impl Model {
+    /// A model with nothing but what every model has.
+    pub fn new(name: impl Into<String>, family: impl Into<String>, identifier: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            family: family.into(),
+            identifier: identifier.into(),
+            endpoint: None,
+            api_key_file: None,
+            connection: Connection::default(),
+            weight: None,
+            replicas: Vec::new(),
+            fallbacks: Vec::new(),
+            timeouts: None,
+            retries: None,
+            circuit_breaker: None,
+            hedging: None,
+            concurrency: None,
+            prompt_caching: None,
+            price: None,
+        }
+    }
+
     /// The key by which requests find this model.
     pub fn key(&self) -> crate::ModelKey {
         crate::model_key(&self.family, self.endpoint.as_deref(), &self.identifier)
@@ -177,6 +266,13 @@ impl GatewayConfig {
             validation_key_file: None,
             log_level: None,
             drain_seconds: None,
+            tls: None,
+            limits: None,
+            proxy: None,
+            tracing: None,
+            currency: None,
+            prompt_logging: false,
+            docs_index_file: None,
         }
     }
 

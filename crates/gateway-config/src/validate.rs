@@ -139,7 +139,9 @@ drainSeconds: 0
             Some(Bedrock {
                 region: "us-east-1".into(),
                 endpoint: Some("http://127.0.0.1:1".into()),
-                credentials: true
+                credentials: true,
+                fips: false,
+                guardrail: None
             })
         );
         let again = GatewayConfig::from_yaml(&config.to_yaml().unwrap()).unwrap();
@@ -207,13 +209,7 @@ drainSeconds: 0
 
     #[test]
     fn models_are_found_by_their_key() {
-        let model = Model {
-            name: "m".into(),
-            family: "mixtral".into(),
-            identifier: "bedrock/m".into(),
-            endpoint: None,
-            api_key_file: None,
-        };
+        let model = Model::new("m", "mixtral", "bedrock/m");
         assert_eq!(model.key(), crate::model_key("mixtral", Some("http://bedrockselfhostedmodel.com"), "bedrock/m"));
     }
 }

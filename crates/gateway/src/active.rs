@@ -14,7 +14,7 @@ use crate::config_store::{LoadError, Mounted};
 use crate::settings::{Chat, Settings};
 use crate::trust::{Trust, read_bundle};
 use crate::upstream::bedrock::{Bedrock, Credentials, Options};
-use crate::upstream::{Declared, Directory, Timeouts, UpstreamSettings};
+use crate::upstream::{Clients, Declared, Directory, Place, Timeouts};
 
 /// Time for one model call where nothing else is said.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ pub struct Active {
     /// Where the keys of tokens come from.
     pub sources: Sources,
     /// Clients of model servers.
-    pub upstream: UpstreamSettings,
+    pub upstream: Arc<Clients>,
     /// Times of a model call.
     pub timeouts: Timeouts,
     /// The chat's own settings.
@@ -66,17 +66,18 @@ impl Active {
         };
         let overall = seconds(config.and_then(|config| config.request_timeout_seconds)).unwrap_or(DEFAULT_TIMEOUT);
         let first_byte = seconds(config.and_then(|config| config.first_byte_timeout_seconds)).unwrap_or(overall);
+        let clients = Arc::new(Clients {
+            http,
+            extra_headers: settings.custom_models.extra_headers.clone(),
+            bedrock,
+            disable_streaming: settings.custom_models.disable_streaming,
+        });
         Ok(Self {
             hash: mounted.map(|mounted| mounted.hash.clone()),
-            directory: directory(settings, mounted)?,
+            directory: directory(settings, mounted, &clients)?,
             rules: rules(settings, mounted, previous.map_or(0, |old| old.rules.epoch + 1))?,
             sources: Sources { issuers: issuers(settings, mounted), client: discovery },
-            upstream: UpstreamSettings {
-                http,
-                extra_headers: settings.custom_models.extra_headers.clone(),
-                bedrock,
-                disable_streaming: settings.custom_models.disable_streaming,
-            },
+            upstream: clients,
             timeouts: Timeouts { first_byte, overall },
             chat: settings.chat,
             log_level: config.and_then(|config| config.log_level).map_or(settings.logging.level, level),
@@ -111,9 +112,10 @@ fn level(level: LogLevel) -> tracing::Level {
     }
 }
 
-fn directory(settings: &Settings, mounted: Option<&Mounted>) -> Result<Directory, LoadError> {
+fn directory(settings: &Settings, mounted: Option<&Mounted>, clients: &Arc<Clients>) -> Result<Directory, LoadError> {
+    let clients = clients.clone();
     let Some(mounted) = mounted else {
-        return Ok(Directory { models: HashMap::new(), undeclared: settings.custom_models.enabled });
+        return Ok(Directory { models: HashMap::new(), undeclared: settings.custom_models.enabled, clients });
     };
     let mut models = HashMap::new();
     for (at, model) in mounted.config.models.iter().enumerate() {
@@ -121,18 +123,15 @@ fn directory(settings: &Settings, mounted: Option<&Mounted>) -> Result<Directory
             field: format!("models[{at}].{field}"),
             problem,
         };
-        Family::parse(&model.family).map_err(|invalid| refuse("family", invalid.summary()))?;
+        let family = Family::parse(&model.family).map_err(|invalid| refuse("family", invalid.summary()))?;
         let identifier =
             Identifier::parse(&model.identifier).map_err(|invalid| refuse("identifier", invalid.summary()))?;
-        let target = Declared {
-            name: model.name.as_str().into(),
-            identifier,
-            endpoint: model.endpoint.as_deref().and_then(duo_gateway_config::normal_endpoint),
-            api_key: model.api_key_file.as_deref().map(|file| mounted.secret(file)).transpose()?,
-        };
-        models.insert(model.key(), Arc::new(target));
+        let endpoint = model.endpoint.as_deref().and_then(duo_gateway_config::normal_endpoint);
+        let api_key = model.api_key_file.as_deref().map(|file| mounted.secret(file)).transpose()?;
+        let place = Arc::new(Place::new(identifier, family, endpoint, api_key, clients.clone()));
+        models.insert(model.key(), Arc::new(Declared { name: model.name.as_str().into(), place }));
     }
-    Ok(Directory { models, undeclared: mounted.config.undeclared_models == UndeclaredModels::Allow })
+    Ok(Directory { models, undeclared: mounted.config.undeclared_models == UndeclaredModels::Allow, clients })
 }
 
 fn rules(settings: &Settings, mounted: Option<&Mounted>, epoch: u64) -> Result<Rules, LoadError> {
@@ -219,7 +218,7 @@ fn bedrock(settings: &Settings, mounted: Option<&Mounted>, trust: &Trust) -> Res
         trust: trust.clone(),
     };
     let declared = mounted.and_then(|mounted| Some((mounted, mounted.config.providers.bedrock.as_ref()?)));
-    if let Some((mounted, BedrockConfig { region, endpoint, credentials })) = declared {
+    if let Some((mounted, BedrockConfig { region, endpoint, credentials, .. })) = declared {
         options.region = Some(region.clone());
         options.endpoint = endpoint.clone().or(options.endpoint);
         if *credentials {

@@ -78,15 +78,15 @@ pub fn gateway_config(
             region: bedrock.region.clone(),
             endpoint: bedrock.endpoint.clone(),
             credentials: bedrock.credentials_secret_ref.is_some(),
+            fips: false,
+            guardrail: None,
         });
     rendered.models = models
         .iter()
         .map(|model| config::Model {
-            name: model.name_any(),
-            family: model.spec.family.key().to_owned(),
-            identifier: model.spec.identifier.clone(),
             endpoint: model.spec.endpoint.as_deref().and_then(url_rules::normalize),
             api_key_file: model.spec.api_key_secret_ref.as_ref().map(|_| labels::model_key_file(&model.name_any())),
+            ..config::Model::new(model.name_any(), model.spec.family.key(), &model.spec.identifier)
         })
         .collect();
     rendered.request_timeout_seconds = spec.request_timeout.as_deref().and_then(url_rules::seconds);

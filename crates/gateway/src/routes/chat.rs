@@ -10,6 +10,7 @@ use super::encode::{ChatLines, body};
 use super::{Early, Served, early, forbidden, today};
 use crate::answer::{self, Answer};
 use crate::inference::{DUO_CHAT, Inference};
+use crate::upstream::Place;
 
 /// The chat's unit primitive up to 18.x and from 19 on.
 const CHAT: [&str; 2] = ["duo_chat", "duo_classic_chat"];
@@ -39,18 +40,20 @@ pub(super) async fn agent(served: &Served) -> Result<Answer, Early> {
     served.context.note("duo_chat.agent_available_tools", names);
 
     let date = today();
-    let turn =
-        ChatTurn { family: inference.family, capability: &inference.capability, tools: &tools, current_date: &date };
-    let mut asked = chat_agent_request(&request, &turn);
-    if let Some(most) = served.active.chat.max_tokens {
-        asked.max_tokens = most;
-    }
-    let events = inference.stream(asked).await?;
+    let ask = |place: &Place| {
+        let turn = ChatTurn { family: place.family, capability: &place.capability, tools: &tools, current_date: &date };
+        let mut asked = chat_agent_request(&request, &turn);
+        if let Some(most) = served.active.chat.max_tokens {
+            asked.max_tokens = most;
+        }
+        asked
+    };
+    let events = inference.stream(ask).await?;
     let counts_tokens = version.is_some_and(|version| version.major >= 19);
     let lines = ChatLines {
-        parser: Some(TurnParser::new(inference.family, &tools)),
+        parser: Some(TurnParser::new(events.place().family, &tools)),
         model: events.model().to_owned(),
-        usage_name: counts_tokens.then(|| inference.upstream_model().to_owned()),
+        usage_name: counts_tokens.then(|| events.place().model().to_owned()),
         context: events.context().clone(),
     };
     Ok(answer::streamed("application/x-ndjson; charset=utf-8", body(events, lines)))

@@ -11,7 +11,8 @@ use http::StatusCode;
 use super::encode::{CodeFilter, NewLine, RawCode, body};
 use super::{Early, Served, forbidden, now};
 use crate::answer::{self, Answer};
-use crate::inference::{COMPLETE_CODE, GENERATE_CODE, Inference};
+use crate::inference::{Answered, COMPLETE_CODE, GENERATE_CODE, Inference};
+use crate::upstream::Place;
 
 /// What streams of code are called, although v2 and v3 send plain text.
 pub(super) const STREAM_TYPE: &str = "text/event-stream; charset=utf-8";
@@ -30,13 +31,14 @@ pub(super) async fn completions(served: &Served) -> Result<Answer, Early> {
         return Ok(whole(served, &inference, lang, "", None));
     }
     let input = CodeInput { file, context: &request.context, prompt: request.prompt.as_ref() };
-    let asked = completion_request(&input, inference.family);
+    let ask = |place: &Place| completion_request(&input, place.family);
     if request.stream {
-        let filter = CodeFilter::Completion(CompletionStream::new(inference.family, lang));
-        return Ok(answer::streamed(STREAM_TYPE, body(inference.stream(asked).await?, RawCode(filter))));
+        let events = inference.stream(ask).await?;
+        let filter = CodeFilter::Completion(CompletionStream::new(events.place().family, lang));
+        return Ok(answer::streamed(STREAM_TYPE, body(events, RawCode(filter))));
     }
-    let answer = inference.complete(asked).await?;
-    let text = completion(&answer.text, inference.family, lang, &file.content_below_cursor);
+    let Answered { answer, place } = inference.complete(ask).await?;
+    let text = completion(&answer.text, place.family, lang, &file.content_below_cursor);
     Ok(whole(served, &inference, lang, &text, Some(&answer)))
 }
 
@@ -52,17 +54,18 @@ pub(super) async fn generations(served: &Served) -> Result<Answer, Early> {
     let file = &request.current_file;
     let lang = language(file);
     let input = CodeInput { file, context: &request.context, prompt: request.prompt.as_ref() };
-    let asked = match request.prompt_id {
-        Some(_) => generation_request(&input, &PromptEnhancer::default(), inference.family),
-        None => plain_generation_request(&input, inference.family),
+    let ask = |place: &Place| match request.prompt_id {
+        Some(_) => generation_request(&input, &PromptEnhancer::default(), place.family),
+        None => plain_generation_request(&input, place.family),
     };
     if request.stream {
+        let events = inference.stream(ask).await?;
         let line = NewLine::after(&file.content_above_cursor);
-        let filter = CodeFilter::Generation(GenerationStream::new(inference.family, lang), line);
-        return Ok(answer::streamed(STREAM_TYPE, body(inference.stream(asked).await?, RawCode(filter))));
+        let filter = CodeFilter::Generation(GenerationStream::new(events.place().family, lang), line);
+        return Ok(answer::streamed(STREAM_TYPE, body(events, RawCode(filter))));
     }
-    let answer = inference.complete(asked).await?;
-    let text = generation(&answer.text, inference.family, lang, &file.content_above_cursor);
+    let Answered { answer, place } = inference.complete(ask).await?;
+    let text = generation(&answer.text, place.family, lang, &file.content_above_cursor);
     Ok(whole(served, &inference, lang, &text, Some(&answer)))
 }
 
@@ -76,7 +79,7 @@ fn whole(
     let flags = served.feature_flags();
     let body = code_answer_v2(&CodeAnswer {
         text,
-        model: ModelInfo { engine: "litellm", name: inference.family.as_str(), lang },
+        model: ModelInfo { engine: "litellm", name: inference.family(), lang },
         created: now(),
         usage: model_answer.and_then(|answer| answer.usage),
         max_output_tokens_used: model_answer.is_some_and(|answer| answer.stop == StopReason::MaxTokens),

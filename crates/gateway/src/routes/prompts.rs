@@ -11,7 +11,8 @@ use super::code::STREAM_TYPE;
 use super::encode::{PromptLines, RawPrompt, body};
 use super::{Early, Served, early, forbidden, today};
 use crate::answer::{self, Answer};
-use crate::inference::{Feature, Inference};
+use crate::inference::{Answered, Feature, Inference};
+use crate::upstream::Place;
 
 /// The two differ in the form of the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,21 +35,22 @@ pub(super) async fn invoke(served: &Served, id: &str, version: Version) -> Resul
     let surface = if prompt.id == CHECK { Surface::ConnectionCheck } else { Surface::Feature };
     served.context.note("prompt_id", prompt.id);
     let inference = Inference::prepare(served, &selection, feature(prompt), surface)?;
-    let asked = prompt_request(prompt, &request.inputs, inference.family, &today());
+    let date = today();
+    let ask = |place: &Place| prompt_request(prompt, &request.inputs, place.family, &date);
     if request.stream {
-        let model = inference.upstream_model().to_owned();
-        let prose = ProseStream::new(inference.family);
-        let events = inference.stream(asked).await?;
+        let events = inference.stream(ask).await?;
+        let model = events.place().model().to_owned();
+        let prose = ProseStream::new(events.place().family);
         return Ok(match version {
             Version::V1 => answer::streamed(STREAM_TYPE, body(events, RawPrompt(prose))),
             Version::V2 => answer::streamed(STREAM_TYPE, body(events, PromptLines { prose, model })),
         });
     }
-    let answer = inference.complete(asked).await?;
-    let text = prose(&answer.text, inference.family);
+    let Answered { answer, place } = inference.complete(ask).await?;
+    let text = prose(&answer.text, place.family);
     let body = match version {
         Version::V1 => prompt_answer_v1(&text),
-        Version::V2 => prompt_answer_v2(&text, inference.family.as_str(), answer.usage),
+        Version::V2 => prompt_answer_v2(&text, inference.family(), answer.usage),
     };
     Ok(answer::json(StatusCode::OK, &body))
 }

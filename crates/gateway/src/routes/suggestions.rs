@@ -3,6 +3,7 @@
 use duo_protocol::build::{CodeInput, completion_request, generation_request, plain_generation_request};
 use duo_protocol::contract::{CodeAnswer, CodePrompt, Component, ComponentBody, ModelInfo, code_answer_v3};
 use duo_protocol::failure::Surface;
+use duo_protocol::family::Family;
 use duo_protocol::model::ModelRequest;
 use duo_protocol::postprocess::{CompletionStream, GenerationStream, completion, generation};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -11,7 +12,8 @@ use super::code::{STREAM_TYPE, language, nothing_to_go_by};
 use super::encode::{CodeFilter, NewLine, RawCode, SseCode, body};
 use super::{Early, Served, forbidden, now};
 use crate::answer::{self, Answer};
-use crate::inference::{COMPLETE_CODE, GENERATE_CODE, Inference};
+use crate::inference::{Answered, COMPLETE_CODE, GENERATE_CODE, Inference};
+use crate::upstream::Place;
 
 /// The two differ in how a stream is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,21 +47,22 @@ pub(super) async fn suggest(served: &Served, version: Version) -> Result<Answer,
     served.context.note("code_suggestion_type", kind);
     let file = component.current_file();
     let lang = language(file);
-    let model = ModelInfo { engine: version.engine(), name: inference.family.as_str(), lang };
+    let model = ModelInfo { engine: version.engine(), name: inference.family(), lang };
     let flags = served.feature_flags();
     if matches!(component, Component::Completion { .. }) && nothing_to_go_by(file) && !component.stream() {
         return Ok(whole("", model, &flags));
     }
-    let asked = asked(&request, &inference);
+    let ask = |place: &Place| asked(&request, place.family);
     if component.stream() {
+        let events = inference.stream(ask).await?;
+        let family = events.place().family;
         let filter = match component {
-            Component::Completion { .. } => CodeFilter::Completion(CompletionStream::new(inference.family, lang)),
+            Component::Completion { .. } => CodeFilter::Completion(CompletionStream::new(family, lang)),
             Component::Generation(_) => {
                 let line = NewLine::after(&file.content_above_cursor);
-                CodeFilter::Generation(GenerationStream::new(inference.family, lang), line)
+                CodeFilter::Generation(GenerationStream::new(family, lang), line)
             }
         };
-        let events = inference.stream(asked).await?;
         return Ok(match version {
             Version::V3 => answer::streamed(STREAM_TYPE, body(events, RawCode(filter))),
             Version::V4 => {
@@ -71,27 +74,27 @@ pub(super) async fn suggest(served: &Served, version: Version) -> Result<Answer,
             }
         });
     }
-    let answer = inference.complete(asked).await?;
+    let Answered { answer, place } = inference.complete(ask).await?;
     let text = match component {
-        Component::Completion { .. } => completion(&answer.text, inference.family, lang, &file.content_below_cursor),
-        Component::Generation(_) => generation(&answer.text, inference.family, lang, &file.content_above_cursor),
+        Component::Completion { .. } => completion(&answer.text, place.family, lang, &file.content_below_cursor),
+        Component::Generation(_) => generation(&answer.text, place.family, lang, &file.content_above_cursor),
     };
     Ok(whole(&text, model, &flags))
 }
 
-fn asked(request: &ComponentBody, inference: &Inference<'_>) -> ModelRequest {
+fn asked(request: &ComponentBody, family: Family) -> ModelRequest {
     let file = request.component.current_file();
     match &request.component {
         Component::Completion { prompt, .. } => {
             let input = CodeInput { file, context: &request.context, prompt: prompt.as_ref() };
-            completion_request(&input, inference.family)
+            completion_request(&input, family)
         }
         Component::Generation(payload) => {
             let prompt = payload.prompt.clone().map(CodePrompt::Text);
             let input = CodeInput { file, context: &request.context, prompt: prompt.as_ref() };
             match payload.prompt_id {
-                Some(_) => generation_request(&input, &payload.enhancer, inference.family),
-                None => plain_generation_request(&input, inference.family),
+                Some(_) => generation_request(&input, &payload.enhancer, family),
+                None => plain_generation_request(&input, family),
             }
         }
     }

@@ -19,12 +19,19 @@ use tokio::sync::OnceCell;
 
 pub use client::{Credentials, Options};
 
-use super::{Call, ModelStream};
+use super::{ModelStream, Place};
 
 /// The caller of Bedrock. Cheap to clone; clones share connections and credentials.
 #[derive(Clone)]
 pub struct Bedrock {
     inner: Arc<Inner>,
+}
+
+/// Says nothing of credentials.
+impl std::fmt::Debug for Bedrock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bedrock").field("region", &self.inner.options.region).finish_non_exhaustive()
+    }
 }
 
 struct Inner {
@@ -47,17 +54,13 @@ impl Bedrock {
         self.inner.client.get_or_try_init(|| client::connect(&self.inner.options)).await
     }
 
-    pub(super) async fn complete(
-        &self,
-        call: &Call<'_>,
-        request: &ModelRequest,
-    ) -> Result<ModelAnswer, UpstreamFailure> {
+    pub(super) async fn complete(&self, place: &Place, request: &ModelRequest) -> Result<ModelAnswer, UpstreamFailure> {
         let input = convert::request(request)?;
         let output = self
             .client()
             .await?
             .converse()
-            .model_id(&call.identifier.model)
+            .model_id(place.model())
             .set_messages(Some(input.messages))
             .set_system(input.system)
             .inference_config(input.inference)
@@ -71,13 +74,13 @@ impl Bedrock {
         })
     }
 
-    pub(super) async fn stream(&self, call: &Call<'_>, request: &ModelRequest) -> Result<ModelStream, UpstreamFailure> {
+    pub(super) async fn stream(&self, place: &Place, request: &ModelRequest) -> Result<ModelStream, UpstreamFailure> {
         let input = convert::request(request)?;
         let output = self
             .client()
             .await?
             .converse_stream()
-            .model_id(&call.identifier.model)
+            .model_id(place.model())
             .set_messages(Some(input.messages))
             .set_system(input.system)
             .inference_config(input.inference)

@@ -11,7 +11,8 @@ use futures::{TryStreamExt, stream};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
-use super::{Call, ModelStream, UpstreamSettings, cause};
+use super::{ModelStream, Place, cause};
+use crate::secret::Secret;
 
 /// A whole answer of more bytes is not one.
 const MAX_ANSWER: usize = 16 << 20;
@@ -20,43 +21,30 @@ const MAX_ERROR: usize = 64 << 10;
 /// What servers take for "no key"; some refuse a call without any.
 const NO_KEY: &str = "dummy_key";
 
-pub(super) async fn complete(
-    settings: &UpstreamSettings,
-    call: &Call<'_>,
-    request: &ModelRequest,
-) -> Result<ModelAnswer, UpstreamFailure> {
-    let mut response = send(settings, call, request, StreamMode::Whole).await?;
+pub(super) async fn complete(place: &Place, request: &ModelRequest) -> Result<ModelAnswer, UpstreamFailure> {
+    let mut response = send(place, request, StreamMode::Whole).await?;
     let body = read(&mut response, MAX_ANSWER).await?;
-    parse_answer(&body).map_err(|failure| cleaned(failure, key_of(call), &request.messages))
+    parse_answer(&body).map_err(|failure| cleaned(failure, key_of(place), &request.messages))
 }
 
-pub(super) async fn stream(
-    settings: &UpstreamSettings,
-    call: &Call<'_>,
-    request: &ModelRequest,
-) -> Result<ModelStream, UpstreamFailure> {
-    let response = match send(settings, call, request, StreamMode::Stream { usage: true }).await {
+pub(super) async fn stream(place: &Place, request: &ModelRequest) -> Result<ModelStream, UpstreamFailure> {
+    let response = match send(place, request, StreamMode::Stream { usage: true }).await {
         // old servers do not know the option
         Err(UpstreamFailure::Status { code: 400 | 422, reason, .. }) if reason.contains("stream_options") => {
-            send(settings, call, request, StreamMode::Stream { usage: false }).await?
+            send(place, request, StreamMode::Stream { usage: false }).await?
         }
         other => other?,
     };
-    Ok(events(response, key_of(call).map(str::to_owned), request.messages.clone().into()))
+    Ok(events(response, key_of(place).map(str::to_owned), request.messages.clone().into()))
 }
 
-async fn send(
-    settings: &UpstreamSettings,
-    call: &Call<'_>,
-    request: &ModelRequest,
-    mode: StreamMode,
-) -> Result<reqwest::Response, UpstreamFailure> {
-    let azure = call.identifier.provider == Provider::Azure;
-    let url = url(call.endpoint.unwrap_or_default(), azure);
-    let body = chat_body(request, &call.identifier.model, mode, call.capability);
-    let key = key_of(call).unwrap_or(NO_KEY);
-    let mut builder = settings.http.post(url).json(&body);
-    for (name, value) in &settings.extra_headers {
+async fn send(place: &Place, request: &ModelRequest, mode: StreamMode) -> Result<reqwest::Response, UpstreamFailure> {
+    let azure = place.identifier.provider == Provider::Azure;
+    let url = url(place.endpoint.as_deref().unwrap_or_default(), azure);
+    let body = chat_body(request, place.model(), mode, &place.capability);
+    let key = key_of(place).unwrap_or(NO_KEY);
+    let mut builder = place.clients.http.post(url).json(&body);
+    for (name, value) in &place.clients.extra_headers {
         builder = builder.header(name, value);
     }
     builder = if azure {
@@ -71,11 +59,11 @@ async fn send(
     let status = response.status().as_u16();
     let retry_after = retry_after(response.headers());
     let body = read(&mut response, MAX_ERROR).await.unwrap_or_default();
-    Err(cleaned(parse_error(status, retry_after, &body, &request.messages), key_of(call), &request.messages))
+    Err(cleaned(parse_error(status, retry_after, &body, &request.messages), key_of(place), &request.messages))
 }
 
-fn key_of<'a>(call: &Call<'a>) -> Option<&'a str> {
-    call.api_key.map(|key| key.expose())
+fn key_of(place: &Place) -> Option<&str> {
+    place.api_key.as_ref().map(Secret::expose)
 }
 
 /// GitLab's documentation asks for the `/v1` in the endpoint; Azure's API without a version is at `/openai/v1`.

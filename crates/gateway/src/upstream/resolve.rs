@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use duo_gateway_config::{ModelKey, model_key};
 use duo_protocol::contract::{Invalid, ModelSelection};
-use duo_protocol::identifier::Identifier;
 
+use super::{Clients, Place};
 use crate::secret::Secret;
 
 /// A model that may be called, with all that the call needs.
@@ -15,24 +15,22 @@ use crate::secret::Secret;
 pub struct Declared {
     /// Its name in the configuration; `undeclared` for one that the request brought.
     pub name: Arc<str>,
-    /// Server kind and model.
-    pub identifier: Identifier,
-    /// Base URL, where the kind has one.
-    pub endpoint: Option<String>,
-    /// Its key.
-    pub api_key: Option<Secret>,
+    /// Where it is served.
+    pub place: Arc<Place>,
 }
 
 /// What a request resolves to.
 pub type Target = Arc<Declared>;
 
 /// The models that may be called.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Directory {
     /// Declared models by key.
     pub models: HashMap<ModelKey, Target>,
     /// Whether a request may bring a model of its own.
     pub undeclared: bool,
+    /// For a model that the request brings.
+    pub clients: Arc<Clients>,
 }
 
 impl Directory {
@@ -47,12 +45,14 @@ impl Directory {
             return Ok(target.clone());
         }
         if self.undeclared {
-            return Ok(Arc::new(Declared {
-                name: "undeclared".into(),
-                identifier: selection.identifier.clone(),
-                endpoint: selection.endpoint.clone(),
-                api_key: selection.api_key.as_ref().map(|key| Secret::new(key.expose())),
-            }));
+            let place = Place::new(
+                selection.identifier.clone(),
+                selection.family,
+                selection.endpoint.clone(),
+                selection.api_key.as_ref().map(|key| Secret::new(key.expose())),
+                self.clients.clone(),
+            );
+            return Ok(Arc::new(Declared { name: "undeclared".into(), place: Arc::new(place) }));
         }
         Err(Invalid::one(
             &["body", "model_metadata"],
@@ -70,6 +70,7 @@ impl Directory {
 mod tests {
     use duo_protocol::contract::ApiKey;
     use duo_protocol::family::Family;
+    use duo_protocol::identifier::Identifier;
 
     use super::*;
 
@@ -84,26 +85,28 @@ mod tests {
 
     fn directory(undeclared: bool) -> Directory {
         let declared = |name: &str, family: &str, identifier: &str, endpoint: Option<&str>| {
-            let target = Declared {
-                name: name.into(),
-                identifier: Identifier::parse(identifier).unwrap(),
-                endpoint: endpoint.map(str::to_owned),
-                api_key: Some(Secret::new("from-the-folder")),
-            };
+            let place = Place::new(
+                Identifier::parse(identifier).unwrap(),
+                Family::parse(family).unwrap(),
+                endpoint.map(str::to_owned),
+                Some(Secret::new("from-the-folder")),
+                Clients::for_tests(),
+            );
+            let target = Declared { name: name.into(), place: Arc::new(place) };
             (model_key(family, endpoint, identifier), Arc::new(target))
         };
         let models = [
             declared("bed", "mixtral", "bedrock/m", None),
             declared("vllm", "mistral", "custom_openai/m", Some("http://v/v1")),
         ];
-        Directory { models: models.into(), undeclared }
+        Directory { models: models.into(), undeclared, clients: Clients::for_tests() }
     }
 
     #[test]
     fn declared_models_are_called_with_the_configurations_key() {
         let directory = directory(false);
         let found = directory.resolve(&selection(Family::Mistral, "custom_openai/m", Some("http://v/v1"))).unwrap();
-        assert_eq!((&*found.name, found.api_key.as_ref().unwrap().expose()), ("vllm", "from-the-folder"));
+        assert_eq!((&*found.name, found.place.api_key.as_ref().unwrap().expose()), ("vllm", "from-the-folder"));
         let found = directory.resolve(&selection(Family::Mixtral, "bedrock/m", None)).unwrap();
         assert_eq!(&*found.name, "bed");
     }
@@ -119,7 +122,7 @@ mod tests {
             assert!(refused.summary().contains(&other.identifier.to_string()), "{refused}");
             assert!(!refused.summary().contains("from-the"), "{refused}");
             let allowed = directory(true).resolve(&other).unwrap();
-            assert_eq!(allowed.api_key.as_ref().unwrap().expose(), "from-the-request");
+            assert_eq!(allowed.place.api_key.as_ref().unwrap().expose(), "from-the-request");
         }
     }
 }
