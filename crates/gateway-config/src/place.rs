@@ -10,6 +10,10 @@ pub struct Connection {
     /// Bedrock: AWS region in place of `providers.bedrock.region`. Vertex AI: location in place of the provider's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// Bedrock and Vertex AI: endpoint in place of the provider's. The provider's is used only where the region is the
+    /// provider's, too: a VPC endpoint serves one region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// Bedrock: role that is assumed for the calls, with the gateway's own credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRole>,
@@ -46,6 +50,9 @@ pub struct AssumeRole {
     /// External id that the role's trust policy asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
+    /// In place of the region's public endpoint of STS (VPC endpoint, a simulator).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sts_endpoint: Option<String>,
 }
 
 /// The API of an OpenAI-compatible server that code completions use.

@@ -5,24 +5,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duo_gateway_config::{Bedrock as BedrockConfig, LogLevel, UndeclaredModels};
-use duo_protocol::family::Family;
-use duo_protocol::identifier::Identifier;
+use duo_gateway_config::{GatewayConfig, LogLevel, UndeclaredModels};
 
 use crate::auth::{LocalKeys, Rules, Sources};
 use crate::config_store::{LoadError, Mounted};
+use crate::secret::Secret;
 use crate::settings::{Chat, Settings};
 use crate::trust::{Trust, read_bundle};
-use crate::upstream::bedrock::{Bedrock, Credentials, Options};
-use crate::upstream::{Clients, Declared, Directory, Place, Timeouts};
+use crate::upstream::bedrock::{Account, Credentials};
+use crate::upstream::way::{ProxyChoice, Way};
+use crate::upstream::{Clients, Common, Declared, Directory, Place, PlaceSpec, Timeouts};
 
 /// Time for one model call where nothing else is said.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Idle connections are let go before the server does it: uvicorn, which vLLM runs on, closes them after 5 s, and a
-/// request that meets the closing is lost.
-const IDLE: Duration = Duration::from_secs(4);
-/// No connection to a model server or to GitLab within this time: it is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One configuration in force.
 pub struct Active {
@@ -44,7 +39,7 @@ pub struct Active {
     pub log_level: tracing::Level,
     /// Time until a terminating gateway stops accepting.
     pub drain: Duration,
-    trust: Trust,
+    way: Way,
 }
 
 impl Active {
@@ -54,27 +49,25 @@ impl Active {
     /// [`LoadError`], naming the file or field.
     pub fn build(settings: &Settings, mounted: Option<&Mounted>, previous: Option<&Self>) -> Result<Self, LoadError> {
         let config = mounted.map(|mounted| &mounted.config);
-        let trust = trust(settings, mounted)?;
-        let (http, discovery) = match previous {
-            Some(old) if old.trust == trust => (old.upstream.http.clone(), old.sources.client.clone()),
-            _ => (client(&trust, false)?, client(&trust, true)?),
-        };
-        let options = bedrock(settings, mounted, &trust)?;
-        let bedrock = match previous {
-            Some(old) if *old.upstream.bedrock.options() == options => old.upstream.bedrock.clone(),
-            _ => Bedrock::new(options),
+        let way = Way { trust: trust(settings, mounted)?, proxy: proxy(config), certificate: None };
+        let discovery = match previous {
+            Some(old) if old.way == way => old.sources.client.clone(),
+            _ => way.discovery_client()?,
         };
         let overall = seconds(config.and_then(|config| config.request_timeout_seconds)).unwrap_or(DEFAULT_TIMEOUT);
         let first_byte = seconds(config.and_then(|config| config.first_byte_timeout_seconds)).unwrap_or(overall);
-        let clients = Arc::new(Clients {
-            http,
+        let common = Common {
+            way: way.clone(),
             extra_headers: settings.custom_models.extra_headers.clone(),
-            bedrock,
             disable_streaming: settings.custom_models.disable_streaming,
-        });
+            bedrock: bedrock(settings, mounted)?,
+        };
+        let clients = Arc::new(Clients::new(common, previous.map(|old| &*old.upstream))?);
+        let directory = directory(settings, mounted, &clients)?;
+        clients.settle();
         Ok(Self {
             hash: mounted.map(|mounted| mounted.hash.clone()),
-            directory: directory(settings, mounted, &clients)?,
+            directory,
             rules: rules(settings, mounted, previous.map_or(0, |old| old.rules.epoch + 1))?,
             sources: Sources { issuers: issuers(settings, mounted), client: discovery },
             upstream: clients,
@@ -84,7 +77,7 @@ impl Active {
             drain: config
                 .and_then(|config| config.drain_seconds)
                 .map_or(settings.drain, |seconds| Duration::from_secs(seconds.into())),
-            trust,
+            way,
         })
     }
 
@@ -93,9 +86,9 @@ impl Active {
         self.timeouts.overall.max(self.chat.request_timeout.unwrap_or_default())
     }
 
-    /// Whether both trust the same certificate authorities.
-    pub fn same_trust(&self, other: &Self) -> bool {
-        self.trust == other.trust
+    /// Whether both reach GitLab in the same way.
+    pub fn same_way(&self, other: &Self) -> bool {
+        self.way == other.way
     }
 }
 
@@ -119,16 +112,16 @@ fn directory(settings: &Settings, mounted: Option<&Mounted>, clients: &Arc<Clien
     };
     let mut models = HashMap::new();
     for (at, model) in mounted.config.models.iter().enumerate() {
-        let refuse = |field: &str, problem: String| duo_gateway_config::ConfigError::Invalid {
-            field: format!("models[{at}].{field}"),
-            problem,
+        let spec = PlaceSpec {
+            field: &format!("models[{at}]"),
+            identifier: &model.identifier,
+            family: &model.family,
+            endpoint: model.endpoint.as_deref(),
+            api_key_file: model.api_key_file.as_deref(),
+            connection: &model.connection,
+            prompt_caching: model.prompt_caching,
         };
-        let family = Family::parse(&model.family).map_err(|invalid| refuse("family", invalid.summary()))?;
-        let identifier =
-            Identifier::parse(&model.identifier).map_err(|invalid| refuse("identifier", invalid.summary()))?;
-        let endpoint = model.endpoint.as_deref().and_then(duo_gateway_config::normal_endpoint);
-        let api_key = model.api_key_file.as_deref().map(|file| mounted.secret(file)).transpose()?;
-        let place = Arc::new(Place::new(identifier, family, endpoint, api_key, clients.clone()));
+        let place = Place::build(&spec, mounted, &clients)?;
         models.insert(model.key(), Arc::new(Declared { name: model.name.as_str().into(), place }));
     }
     Ok(Directory { models, undeclared: mounted.config.undeclared_models == UndeclaredModels::Allow, clients })
@@ -185,47 +178,32 @@ fn trust(settings: &Settings, mounted: Option<&Mounted>) -> Result<Trust, LoadEr
     Trust::gather(&bundles).map_err(|text| problem("certificates", text))
 }
 
-/// Redirects are followed for key discovery only, and only on the same host: a model server must not send a request
-/// with its key elsewhere.
-fn client(trust: &Trust, discovery: bool) -> Result<reqwest::Client, LoadError> {
-    let redirects = if discovery {
-        reqwest::redirect::Policy::custom(|attempt| {
-            let from = attempt.previous().last().and_then(reqwest::Url::host_str);
-            if attempt.previous().len() > 3 || from != attempt.url().host_str() {
-                attempt.stop()
-            } else {
-                attempt.follow()
-            }
-        })
-    } else {
-        reqwest::redirect::Policy::none()
-    };
-    reqwest::Client::builder()
-        .tls_certs_only(trust.certificates())
-        .redirect(redirects)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE)
-        .user_agent(concat!("duo-gateway/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| LoadError::File { file: "TLS".to_owned(), problem: crate::upstream::innermost(&error) })
+fn proxy(config: Option<&GatewayConfig>) -> ProxyChoice {
+    let Some(proxy) = config.and_then(|config| config.proxy.as_ref()) else { return ProxyChoice::Environment };
+    let url = |url: &Option<String>| url.as_deref().map(str::trim).filter(|url| !url.is_empty()).map(Secret::new);
+    ProxyChoice::Rules {
+        https: url(&proxy.https_proxy),
+        http: url(&proxy.http_proxy),
+        except: proxy.no_proxy.join(","),
+    }
 }
 
-fn bedrock(settings: &Settings, mounted: Option<&Mounted>, trust: &Trust) -> Result<Options, LoadError> {
-    let mut options = Options {
+fn bedrock(settings: &Settings, mounted: Option<&Mounted>) -> Result<Account, LoadError> {
+    let mut account = Account {
         region: settings.aws_region.clone(),
         endpoint: settings.bedrock_endpoint.clone(),
-        credentials: Credentials::Chain,
-        trust: trust.clone(),
+        ..Account::default()
     };
     let declared = mounted.and_then(|mounted| Some((mounted, mounted.config.providers.bedrock.as_ref()?)));
-    if let Some((mounted, BedrockConfig { region, endpoint, credentials, .. })) = declared {
-        options.region = Some(region.clone());
-        options.endpoint = endpoint.clone().or(options.endpoint);
-        if *credentials {
-            options.credentials = mounted_credentials(mounted)?;
+    if let Some((mounted, bedrock)) = declared {
+        account.region = Some(bedrock.region.clone());
+        account.endpoint = bedrock.endpoint.clone().or(account.endpoint);
+        account.fips = bedrock.fips;
+        if bedrock.credentials {
+            account.credentials = mounted_credentials(mounted)?;
         }
     }
-    Ok(options)
+    Ok(account)
 }
 
 /// The AWS variables as files: a bearer key alone, or an access key.

@@ -72,7 +72,7 @@ impl App {
     pub fn take_over(&self, mounted: &Mounted) -> Result<(), LoadError> {
         let old = self.active();
         let new = Active::build(&self.settings, Some(mounted), Some(&old))?;
-        if new.sources.issuers != old.sources.issuers || !new.same_trust(&old) {
+        if new.sources.issuers != old.sources.issuers || !new.same_way(&old) {
             self.auth.keys.set_sources(new.sources.clone());
         }
         if let Some(level) = &self.level {

@@ -2,6 +2,7 @@
 //! the public ones built in where the system has none (our image is an empty root), and the administrator's own.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use reqwest::Certificate;
 use rustls::pki_types::CertificateDer;
@@ -11,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 /// connections are kept when nothing changed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Trust {
-    roots: Vec<CertificateDer<'static>>,
+    roots: Arc<[CertificateDer<'static>]>,
 }
 
 impl Trust {
@@ -28,6 +29,15 @@ impl Trust {
         if roots.is_empty() {
             roots.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
         }
+        Self { roots: roots.into() }.with(bundles)
+    }
+
+    /// These plus the bundles.
+    ///
+    /// # Errors
+    /// As [`Trust::gather`].
+    pub fn with(&self, bundles: &[(&str, &[u8])]) -> Result<Self, String> {
+        let mut roots = self.roots.to_vec();
         for (name, pem) in bundles {
             let own: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
                 .collect::<Result<_, _>>()
@@ -41,17 +51,12 @@ impl Trust {
         roots.retain(|root| rustls::RootCertStore::empty().add(root.clone()).is_ok());
         roots.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
         roots.dedup();
-        Ok(Self { roots })
+        Ok(Self { roots: roots.into() })
     }
 
     /// For reqwest.
     pub fn certificates(&self) -> Vec<Certificate> {
         self.roots.iter().filter_map(|root| Certificate::from_der(root).ok()).collect()
-    }
-
-    /// One PEM text, for the AWS SDK's client.
-    pub fn pem(&self) -> String {
-        self.roots.iter().map(|root| pem::encode(&pem::Pem::new("CERTIFICATE", root.as_ref()))).collect()
     }
 }
 
@@ -74,7 +79,7 @@ mod tests {
         let own = rcgen::generate_simple_self_signed(vec!["x".into()]).unwrap().cert.pem();
         let more = Trust::gather(&[("ca.crt", own.as_bytes())]).unwrap();
         assert_eq!(more.roots.len(), plain.roots.len() + 1);
-        assert!(more.pem().matches("BEGIN CERTIFICATE").count() == more.roots.len());
+        assert!(plain.with(&[("ca.crt", own.as_bytes())]).unwrap() == more);
         assert!(Trust::gather(&[("ca.crt", b"nonsense")]).err().unwrap().contains("ca.crt"));
     }
 }

@@ -77,9 +77,29 @@ pub struct ModelRequest {
     pub top_p: Option<f32>,
     /// Stop sequences, the most useful first; servers are sent the first four at most.
     pub stop: Vec<String>,
+    /// The code around the cursor, for servers with a completions API; `None` for everything but code completions.
+    pub fim: Option<FillInMiddle>,
     /// The last message is an assistant prefill that vLLM must be told to continue
     /// (`continue_final_message: true`, `add_generation_prompt: false`); only ever set for family `mistral`.
     pub continue_final_message: bool,
+}
+
+/// Code with a gap, for servers that fill it without a chat around it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FillInMiddle {
+    /// In front of the gap, other files' code included. It holds users' text: never log it.
+    pub prefix: String,
+    /// Behind the gap.
+    pub suffix: String,
+    /// Both in the family's fill-in-the-middle format; `None` where the family has none.
+    pub text: Option<String>,
+}
+
+/// Shows the lengths only.
+impl std::fmt::Debug for FillInMiddle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FillInMiddle({} and {} bytes)", self.prefix.len(), self.suffix.len())
+    }
 }
 
 /// What an upstream stream yields. Order: any number of `Text`, then one `Stop`, then at most one `Usage`.
@@ -108,10 +128,14 @@ impl std::fmt::Debug for ModelEvent {
 /// Token counts as the model server states them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens read.
+    /// Tokens read, those of the cache included.
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+    /// Of the tokens read: those that the provider's prompt cache held already.
+    pub cache_read_tokens: u64,
+    /// Of the tokens read: those that were written to it.
+    pub cache_write_tokens: u64,
 }
 
 /// Why the model stopped.

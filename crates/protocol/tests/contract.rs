@@ -331,7 +331,7 @@ fn chat_lines_have_the_forms_of_the_contract() {
             r#"{"type":"error","data":{"message":"tool not available","retryable":false}}"#,
         ),
         (
-            AgentEvent::usage("m", Usage { input_tokens: 1, output_tokens: 2 }),
+            AgentEvent::usage("m", Usage { input_tokens: 1, output_tokens: 2, ..Usage::default() }),
             r#"{"type":"usage","data":{"usage":{"m":{"input_tokens":1,"output_tokens":2}}}}"#,
         ),
     ];

@@ -8,6 +8,7 @@
 mod client;
 mod convert;
 mod failure;
+mod http;
 
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ use duo_protocol::model::{ChatMessage, ModelAnswer, ModelEvent, ModelRequest, St
 use futures::stream;
 use tokio::sync::OnceCell;
 
-pub use client::{Credentials, Options};
+pub use client::{Account, Credentials, Role};
 
+use super::way::Way;
 use super::{ModelStream, Place};
 
 /// The caller of Bedrock. Cheap to clone; clones share connections and credentials.
@@ -30,28 +32,30 @@ pub struct Bedrock {
 /// Says nothing of credentials.
 impl std::fmt::Debug for Bedrock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bedrock").field("region", &self.inner.options.region).finish_non_exhaustive()
+        f.debug_struct("Bedrock").field("region", &self.inner.account.region).finish_non_exhaustive()
     }
 }
 
 struct Inner {
-    options: Options,
+    account: Account,
+    way: Way,
+    http: reqwest::Client,
     client: OnceCell<Client>,
 }
 
 impl Bedrock {
-    /// With the given region, endpoint, credentials and trust; nothing is contacted yet.
-    pub fn new(options: Options) -> Self {
-        Self { inner: Arc::new(Inner { options, client: OnceCell::new() }) }
+    /// For an account, by a client that goes `way`; nothing is contacted yet.
+    pub fn new(account: Account, way: Way, http: reqwest::Client) -> Self {
+        Self { inner: Arc::new(Inner { account, way, http, client: OnceCell::new() }) }
     }
 
-    /// What it was made with; an equal one need not be made anew.
-    pub fn options(&self) -> &Options {
-        &self.inner.options
+    /// Whether one for this account and way need not be made anew.
+    pub fn is(&self, account: &Account, way: &Way) -> bool {
+        self.inner.account == *account && self.inner.way == *way
     }
 
     async fn client(&self) -> Result<&Client, UpstreamFailure> {
-        self.inner.client.get_or_try_init(|| client::connect(&self.inner.options)).await
+        self.inner.client.get_or_try_init(|| client::connect(&self.inner.account, self.inner.http.clone())).await
     }
 
     pub(super) async fn complete(&self, place: &Place, request: &ModelRequest) -> Result<ModelAnswer, UpstreamFailure> {

@@ -3,10 +3,12 @@
 //! Takes and gives the neutral types of `duo_protocol::model`; knows nothing of GitLab's bodies.
 
 pub mod bedrock;
+mod clients;
 pub mod openai;
 mod place;
 mod resolve;
 mod stream;
+pub mod way;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,7 +16,8 @@ use std::time::Duration;
 use duo_protocol::model::{ModelEvent, UpstreamFailure};
 use futures::Stream;
 
-pub use place::{CallOptions, Clients, Place};
+pub use clients::{Clients, Common};
+pub use place::{CallOptions, Place, PlaceSpec};
 pub use resolve::{Declared, Directory, Target};
 
 /// The answer as it arrives. Ends after its last item; an `Err` is the last item. Dropping it ends the call.

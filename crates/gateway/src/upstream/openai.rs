@@ -43,8 +43,8 @@ async fn send(place: &Place, request: &ModelRequest, mode: StreamMode) -> Result
     let url = url(place.endpoint.as_deref().unwrap_or_default(), azure);
     let body = chat_body(request, place.model(), mode, &place.capability);
     let key = key_of(place).unwrap_or(NO_KEY);
-    let mut builder = place.clients.http.post(url).json(&body);
-    for (name, value) in &place.clients.extra_headers {
+    let mut builder = place.http.post(url).json(&body);
+    for (name, value) in &place.clients.common.extra_headers {
         builder = builder.header(name, value);
     }
     builder = if azure {

@@ -51,6 +51,7 @@ pub fn chat_agent_request(body: &AgentBody, turn: &ChatTurn<'_>) -> ModelRequest
         temperature: params.temperature,
         top_p: None,
         stop: params.stop.iter().map(|s| (*s).to_owned()).collect(),
+        fim: None,
         continue_final_message: begin && turn.family == Family::Mistral,
     }
 }

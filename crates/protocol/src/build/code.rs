@@ -140,6 +140,7 @@ fn request(messages: Vec<ChatMessage>, params: Params) -> ModelRequest {
         temperature: params.temperature,
         top_p: None,
         stop: params.stop.iter().map(|s| (*s).to_owned()).collect(),
+        fim: None,
         continue_final_message: false,
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn render(prompt: &Prompt, mut values: Values, family: Family, max_to
         temperature: prompt.temperature,
         top_p: None,
         stop: prompt.stop.clone(),
+        fim: None,
         continue_final_message: false,
     }
 }

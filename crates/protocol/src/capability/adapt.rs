@@ -11,7 +11,7 @@ const CHECK_TOKENS: u32 = 16;
 /// folded into the first user turn, a trailing assistant message becomes a user message or loses its trailing blanks
 /// (Claude refuses them), the first turn is a user's, parameters the model refuses are left out.
 pub fn adapt(request: ModelRequest, capability: &Capability) -> ModelRequest {
-    let ModelRequest { messages, max_tokens, temperature, top_p, mut stop, continue_final_message } = request;
+    let ModelRequest { messages, max_tokens, temperature, top_p, mut stop, fim, continue_final_message } = request;
     let mut turns: Vec<ChatMessage> = messages.into_iter().filter(|m| !m.content.trim().is_empty()).collect();
     let system: Vec<String> =
         turns.extract_if(.., |m| m.role == Role::System).map(|m| m.content.trim().to_owned()).collect();
@@ -58,6 +58,7 @@ pub fn adapt(request: ModelRequest, capability: &Capability) -> ModelRequest {
         temperature,
         top_p,
         stop,
+        fim,
         continue_final_message: continue_final_message && prefill && capability.continue_final_message,
     }
 }
@@ -90,6 +91,7 @@ mod tests {
             temperature: Some(0.1),
             top_p: Some(0.9),
             stop: ["a", "b", "c", "d", "e"].map(String::from).to_vec(),
+            fim: None,
             continue_final_message: true,
         }
     }

@@ -49,6 +49,14 @@ pub(super) struct UsageCounts {
     prompt_tokens: Option<u64>,
     #[serde(default)]
     completion_tokens: Option<u64>,
+    #[serde(default)]
+    prompt_tokens_details: Option<PromptDetails>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PromptDetails {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
 }
 
 impl UsageCounts {
@@ -56,6 +64,8 @@ impl UsageCounts {
         Usage {
             input_tokens: self.prompt_tokens.unwrap_or_default(),
             output_tokens: self.completion_tokens.unwrap_or_default(),
+            cache_read_tokens: self.prompt_tokens_details.as_ref().and_then(|d| d.cached_tokens).unwrap_or_default(),
+            cache_write_tokens: 0,
         }
     }
 }

@@ -73,6 +73,7 @@ mod tests {
             temperature: Some(0.2),
             top_p: None,
             stop: vec!["x".into()],
+            fim: None,
             continue_final_message: true,
         }
     }

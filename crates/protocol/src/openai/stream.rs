@@ -163,7 +163,7 @@ mod tests {
     fn text_stop_and_usage_come_in_order() {
         let text = ModelEvent::Text("hi é".into());
         let stop = ModelEvent::Stop(StopReason::MaxTokens);
-        let usage = ModelEvent::Usage(Usage { input_tokens: 3, output_tokens: 2 });
+        let usage = ModelEvent::Usage(Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() });
         let whole = format!("{HI}{STOP}{USAGE}data: [DONE]\n\n");
         assert_eq!(read(&whole).unwrap(), [text.clone(), stop.clone(), usage]);
         assert_eq!(read(&format!("{HI}{STOP}")).unwrap(), [text, stop], "some servers never send [DONE]");

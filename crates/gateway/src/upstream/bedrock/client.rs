@@ -1,44 +1,49 @@
-//! Makes the SDK's client: region, endpoint, credentials, trust, and the settings under which it never waits longer
-//! than we say.
+//! Makes the SDK's client: region, endpoint, credentials, and the settings under which it never waits longer than we
+//! say.
 
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use aws_config::identity::IdentityCache;
+use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::Credentials as AwsCredentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::{Builder, Region, StalledStreamProtectionConfig, Token};
-use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::{Connector, tls};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_runtime_api::client::auth::http::HTTP_BEARER_AUTH_SCHEME_ID;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
+use aws_types::SdkConfig;
 use duo_protocol::model::UpstreamFailure;
 
+use super::http::http_client;
 use crate::secret::Secret;
-use crate::trust::Trust;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Temporary credentials are renewed this long before they end.
+const EARLY: Duration = Duration::from_secs(60);
 
 /// Where and with whose credentials.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Options {
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Account {
     /// AWS region; `None` asks the SDK's chain.
     pub region: Option<String>,
     /// In place of the region's public endpoint.
     pub endpoint: Option<String>,
+    /// The region's FIPS endpoint; without meaning beside `endpoint`.
+    pub fips: bool,
     /// Whose credentials.
     pub credentials: Credentials,
-    /// Trusted certificate authorities.
-    pub trust: Trust,
+    /// A role that is assumed with them.
+    pub role: Option<Role>,
 }
 
 /// Whose credentials sign the calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Credentials {
     /// The SDK's own chain.
+    #[default]
     Chain,
     /// An access key.
     Keys {
@@ -53,66 +58,116 @@ pub enum Credentials {
     Bearer(Secret),
 }
 
-pub(super) async fn connect(options: &Options) -> Result<Client, UpstreamFailure> {
-    let http = http_client(&options.trust);
-    let mut builder = match &options.credentials {
-        Credentials::Chain => {
-            let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-            if let Some(region) = region(options) {
-                loader = loader.region(region);
-            }
-            Builder::from(&loader.load().await)
+/// A role to assume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its ARN.
+    pub arn: String,
+    /// External id of its trust policy.
+    pub external_id: Option<String>,
+    /// In place of the region's public endpoint of STS.
+    pub sts_endpoint: Option<String>,
+}
+
+pub(super) async fn connect(account: &Account, http: reqwest::Client) -> Result<Client, UpstreamFailure> {
+    let http = http_client(http);
+    let mut builder = match (&account.credentials, &account.role) {
+        (Credentials::Chain, None) => Builder::from(&chain(account, http).await),
+        (Credentials::Chain, Some(role)) => {
+            let base = chain(account, http.clone()).await;
+            let region = base.region().cloned();
+            let role = assume(role, base).await;
+            bare(account, http).region(region).credentials_provider(role)
         }
         // not from the environment: what is mounted wins over a bearer key that happens to stand there
-        Credentials::Keys { id, secret, session } => {
+        (Credentials::Keys { id, secret, session }, role) => {
             let session = session.as_ref().map(|session| session.expose().to_owned());
             let keys = AwsCredentials::new(id.expose(), secret.expose(), session, None, "duo-gateway folder");
-            bare(options, http).credentials_provider(keys)
+            match role {
+                None => bare(account, http).credentials_provider(keys),
+                Some(role) => {
+                    let base = sdk_config(account, http.clone(), keys);
+                    let role = assume(role, base).await;
+                    bare(account, http).credentials_provider(role)
+                }
+            }
         }
-        Credentials::Bearer(key) => bare(options, http)
+        (Credentials::Bearer(key), None) => bare(account, http)
             .bearer_token(Token::new(key.expose(), None))
             .auth_scheme_preference([HTTP_BEARER_AUTH_SCHEME_ID]),
+        (Credentials::Bearer(_), Some(_)) => {
+            let reason = "a role cannot be assumed with a Bedrock API key: give an access key or workload identity";
+            return Err(refused(reason));
+        }
     };
-    if let Some(endpoint) = &options.endpoint {
+    if let Some(endpoint) = &account.endpoint {
         builder = builder.endpoint_url(endpoint);
+    } else if account.fips {
+        builder = builder.use_fips(true);
     }
     let config = builder
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
     if config.region().is_none() {
-        let reason = "no AWS region: set AWS_REGION, or providers.bedrock.region in the configuration".to_owned();
-        return Err(UpstreamFailure::Status { code: 400, reason, retry_after: None });
+        return Err(refused("no AWS region: set AWS_REGION, or providers.bedrock.region in the configuration"));
     }
     Ok(Client::from_conf(config))
 }
 
-fn bare(options: &Options, http: SharedHttpClient) -> Builder {
+fn refused(reason: &str) -> UpstreamFailure {
+    UpstreamFailure::Status { code: 400, reason: reason.to_owned(), retry_after: None }
+}
+
+/// Environment, profile, web identity, pod identity, instance role.
+async fn chain(account: &Account, http: SharedHttpClient) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    if let Some(region) = region(account) {
+        loader = loader.region(region);
+    }
+    if account.fips && account.endpoint.is_none() {
+        loader = loader.use_fips(true);
+    }
+    loader.load().await
+}
+
+fn sdk_config(account: &Account, http: SharedHttpClient, keys: AwsCredentials) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http)
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .time_source(SharedTimeSource::new(SystemTimeSource::new()))
+        .region(region(account))
+        .use_fips(account.fips && account.endpoint.is_none())
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .build()
+}
+
+/// The SDK's cache in front of it keeps the role's credentials and renews them before they end.
+async fn assume(role: &Role, base: SdkConfig) -> AssumeRoleProvider {
+    let base = match &role.sts_endpoint {
+        // a host of its own decides about FIPS itself
+        Some(endpoint) => base.into_builder().endpoint_url(endpoint).use_fips(false).build(),
+        None => base,
+    };
+    let mut provider = AssumeRoleProvider::builder(&role.arn).session_name("duo-gateway").configure(&base);
+    if let Some(id) = &role.external_id {
+        provider = provider.external_id(id);
+    }
+    provider.build().await
+}
+
+fn bare(account: &Account, http: SharedHttpClient) -> Builder {
     aws_sdk_bedrockruntime::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(http)
         .sleep_impl(TokioSleep::new())
-        .region(region(options))
+        .identity_cache(IdentityCache::lazy().buffer_time(EARLY).build())
+        .region(region(account))
 }
 
 /// An endpoint of one's own needs some region to sign for; the SDK would otherwise ask the instance metadata service.
-fn region(options: &Options) -> Option<Region> {
-    let fallback = options.endpoint.is_some().then_some("us-east-1");
-    options.region.as_deref().or(fallback).map(|region| Region::new(region.to_owned()))
-}
-
-/// One connector for all calls, so that connections are shared; proxies come from the environment.
-fn http_client(trust: &Trust) -> SharedHttpClient {
-    let store = tls::TrustStore::empty().with_pem_certificate(trust.pem());
-    // `build` has no failing path in the SDK's source; its default is the same with the system's roots
-    let context = tls::TlsContext::builder().with_trust_store(store).build().unwrap_or_default();
-    let connector = Connector::builder()
-        .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build())
-        .sleep_impl(TokioSleep::new())
-        .proxy_config(ProxyConfig::from_env())
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-        .tls_context(context)
-        .build();
-    let connector = SharedHttpConnector::new(connector);
-    http_client_fn(move |_, _| connector.clone())
+fn region(account: &Account) -> Option<Region> {
+    let fallback = account.endpoint.is_some().then_some("us-east-1");
+    account.region.as_deref().or(fallback).map(|region| Region::new(region.to_owned()))
 }

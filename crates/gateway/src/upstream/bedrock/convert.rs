@@ -44,7 +44,15 @@ pub(super) fn text(output: &ConverseOutput) -> String {
 
 pub(super) fn usage(usage: &TokenUsage) -> Usage {
     let count = |tokens: i32| u64::try_from(tokens).unwrap_or(0);
-    Usage { input_tokens: count(usage.input_tokens()), output_tokens: count(usage.output_tokens()) }
+    let (read, write) =
+        (usage.cache_read_input_tokens().map_or(0, count), usage.cache_write_input_tokens().map_or(0, count));
+    Usage {
+        // Bedrock counts what the cache held, or was given, apart
+        input_tokens: count(usage.input_tokens()) + read + write,
+        output_tokens: count(usage.output_tokens()),
+        cache_read_tokens: read,
+        cache_write_tokens: write,
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +74,7 @@ mod tests {
             temperature: Some(0.5),
             top_p: None,
             stop: vec!["x".into()],
+            fim: None,
             continue_final_message: false,
         })
         .unwrap();
@@ -86,6 +95,7 @@ mod tests {
             temperature: None,
             top_p: None,
             stop: vec![],
+            fim: None,
             continue_final_message: false,
         })
         .unwrap();
