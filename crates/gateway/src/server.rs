@@ -94,10 +94,9 @@ async fn respond(
     if head.method != route.method() {
         return answer::method_not_allowed(&route.method());
     }
-    let body = match route {
-        // has no body
-        Route::UserAccessToken => Bytes::new(),
-        _ => match read(&head.headers, body).await {
+    let body = match route.takes_body() {
+        false => Bytes::new(),
+        true => match read(&head.headers, body).await {
             Ok(body) => body,
             Err(answer) => return *answer,
         },
@@ -118,7 +117,8 @@ fn unknown(path: &str, query: Option<&str>) -> Answer {
             return answer;
         }
     }
-    answer::detail(StatusCode::NOT_FOUND, "Not Found")
+    let why = routes::elsewhere(path);
+    answer::detail(StatusCode::NOT_FOUND, why.as_deref().unwrap_or("Not Found"))
 }
 
 /// A JSON body within the limits.

@@ -85,13 +85,18 @@ impl Identifier {
             None => (Provider::CustomOpenai, raw),
         };
         if model.is_empty() {
-            return Err(Invalid::one(
-                &["body", "model_metadata", "identifier"],
-                "The model identifier is empty: set it to <provider>/<model>, for example custom_openai/<model name>",
-                "missing",
-            ));
+            return Err(Self::missing());
         }
         Ok(Identifier { provider, model: model.to_owned() })
+    }
+
+    /// The fault of a request that names no model.
+    pub fn missing() -> Invalid {
+        Invalid::one(
+            &["body", "model_metadata", "identifier"],
+            "The model identifier is empty: set it to <provider>/<model>, for example custom_openai/<model name>",
+            "missing",
+        )
     }
 }
 

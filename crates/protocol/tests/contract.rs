@@ -45,7 +45,7 @@ fn a_completion_of_rails_is_read_and_its_unknown_fields_are_ignored() {
     let body = CompletionBody::parse(&bytes(&completion())).unwrap();
     assert_eq!(body.current_file.file_name, "test.rb");
     let model = body.select().unwrap();
-    assert_eq!((model.family, &model.identifier.provider), (Family::Mixtral, &Provider::Bedrock));
+    assert_eq!((model.family, &model.identifier.unwrap().provider), (Family::Mixtral, &Provider::Bedrock));
     assert_eq!(model.endpoint, None, "trap: the placeholder endpoint of Bedrock is ignored");
     assert_eq!(model.api_key.unwrap().expose(), "topsecret");
 }
@@ -162,13 +162,16 @@ fn trap_model_faults_are_422_lists_and_never_another_model() {
     let table = [
         ("/model_name", json!("starcoder"), "body.model_name", "enum"),
         ("/model_name", json!(null), "body.model_name", "missing"),
-        ("/model_identifier", json!(""), "body.model_identifier", "missing"),
-        ("/model_identifier", json!(null), "body.model_identifier", "missing"),
+        ("/model_identifier", json!("bedrock/"), "body.model_identifier", "missing"),
         ("/model_provider", json!("gitlab"), "body.model_provider", "value_error"),
     ];
     for (pointer, value, place, kind) in table {
         let body = CompletionBody::parse(&bytes(&with(&base, pointer, value))).unwrap();
         assert_eq!(faults(body.select()), fault(place, kind));
+    }
+    for none in [json!(null), json!(""), json!(" ")] {
+        let old = CompletionBody::parse(&bytes(&with(&base, "/model_identifier", none))).unwrap().select().unwrap();
+        assert_eq!(old.identifier, None, "clients of 17.10 name none; what is declared decides");
     }
     let general = CompletionBody::parse(&bytes(&with(&base, "/model_name", json!("general")))).unwrap();
     assert_eq!(general.select().unwrap().family, Family::General, "trap: missing from the official list");
@@ -309,7 +312,7 @@ fn chat_faults_and_context_primitives() {
 fn prompt_bodies() {
     let body = PromptBody::parse(br#"{"inputs":{},"stream":false,"model_metadata":{"name":"mistral","endpoint":"http://m/v1","api_key":"","provider":"openai","identifier":"m"}}"#).unwrap();
     let model = body.select().unwrap();
-    assert_eq!((model.identifier.to_string().as_str(), model.api_key), ("custom_openai/m", None));
+    assert_eq!((model.identifier.unwrap().to_string().as_str(), model.api_key), ("custom_openai/m", None));
     assert_eq!(faults(PromptBody::parse(b"{}")), fault("body.inputs", "missing"));
     assert_eq!(faults(PromptBody::parse(b"{\"inputs\":[]}")), fault("body.inputs", "dict_type"), "trap: 500 in 19.x");
 }

@@ -66,10 +66,16 @@ impl<'a> Inference<'a> {
         let context = &served.context;
         context.note("meta.unit_primitive", feature.unit_primitive);
         context.note("meta.feature_category", feature.category);
-        context.note("model_engine", selection.identifier.provider.as_str());
         context.note("model_name", selection.family.as_str());
-        context.note("model_identifier", selection.identifier.to_string());
+        if let Some(identifier) = &selection.identifier {
+            context.note("model_engine", identifier.provider.as_str());
+            context.note("model_identifier", identifier.to_string());
+        }
         let target = served.active.directory.resolve(selection)?;
+        if selection.identifier.is_none() {
+            context.note("model_engine", target.place.identifier.provider.as_str());
+            context.note("model_identifier", target.place.identifier.to_string());
+        }
         context.note("model", &*target.name);
         let mut timeouts = served.active.timeouts;
         if feature.category == DUO_CHAT.category

@@ -2,7 +2,9 @@
 //! writes the answer. Authentication, methods, limits and headers are done before, in [`crate::server`].
 
 mod chat;
+mod chat_v1;
 mod code;
+mod document;
 mod encode;
 mod monitoring;
 mod prompts;
@@ -16,7 +18,7 @@ use bytes::Bytes;
 use duo_protocol::contract::Invalid;
 use http::{HeaderMap, StatusCode};
 
-pub use table::Route;
+pub use table::{Route, elsewhere};
 
 use crate::active::Active;
 use crate::answer::{self, Answer};
@@ -108,6 +110,9 @@ pub async fn serve(route: Route, served: Served) -> Answer {
         Route::PromptV1(id) => prompts::invoke(&served, id, prompts::Version::V1).await,
         Route::PromptV2(id) => prompts::invoke(&served, id, prompts::Version::V2).await,
         Route::UserAccessToken => token::user_access_token(&served),
+        Route::ChatV1(invokable) => chat_v1::chat(&served, invokable).await,
+        Route::OpenApi => document::openapi(),
+        Route::Docs => document::docs(),
         Route::Healthz | Route::Ready | Route::ModelDefinitions => Ok(public(&route, &served.app)),
     };
     answer.unwrap_or_else(|Early(answer)| *answer)

@@ -28,6 +28,28 @@ pub enum Route {
     PromptV2(String),
     /// `/v1/code/user_access_token`.
     UserAccessToken,
+    /// `/v1/chat/{invokable}`.
+    ChatV1(String),
+    /// `/openapi.json`.
+    OpenApi,
+    /// `/docs`.
+    Docs,
+}
+
+/// What GitLab's own gateway serves for other things than self-hosted models, and why it is not here.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("/v1/amazon_q/", "Amazon Q is not a self-hosted model; GitLab reaches it through its own gateway"),
+    (
+        "/v1/proxy/",
+        "the vendors' own interfaces are not passed through; declare a self-hosted model and assign it to the feature",
+    ),
+    ("/v1/x-ray/", "repository X-Ray ended with GitLab 18 and asked a vendor's model"),
+];
+
+/// Why a path is not served, for those that a client of GitLab may have been told of.
+pub fn elsewhere(path: &str) -> Option<String> {
+    let (start, why) = ELSEWHERE.iter().find(|(start, _)| path.starts_with(start))?;
+    Some(format!("Not Found: {}… is not for self-hosted models: {why}", start.trim_end_matches('/')))
 }
 
 impl Route {
@@ -44,6 +66,9 @@ impl Route {
             "/v4/code/suggestions" => Self::SuggestionsV4,
             "/v2/chat/agent" => Self::ChatAgent,
             "/v1/code/user_access_token" => Self::UserAccessToken,
+            "/openapi.json" => Self::OpenApi,
+            "/docs" => Self::Docs,
+            other if other.starts_with("/v1/chat/") => Self::ChatV1(other["/v1/chat/".len()..].to_owned()),
             other => match (other.strip_prefix("/v1/prompts/"), other.strip_prefix("/v2/prompts/")) {
                 (Some(id), _) if !id.is_empty() => Self::PromptV1(id.to_owned()),
                 (_, Some(id)) if !id.is_empty() => Self::PromptV2(id.to_owned()),
@@ -59,7 +84,12 @@ impl Route {
 
     /// The only method it takes.
     pub fn method(&self) -> Method {
-        if self.public() { Method::GET } else { Method::POST }
+        if self.public() || matches!(self, Self::OpenApi | Self::Docs) { Method::GET } else { Method::POST }
+    }
+
+    /// Whether its requests have a body.
+    pub fn takes_body(&self) -> bool {
+        self.method() == Method::POST && *self != Self::UserAccessToken
     }
 
     /// Its template, for metrics.
@@ -76,6 +106,9 @@ impl Route {
             Self::PromptV1(_) => "/v1/prompts/{prompt_id}",
             Self::PromptV2(_) => "/v2/prompts/{prompt_id}",
             Self::UserAccessToken => "/v1/code/user_access_token",
+            Self::ChatV1(_) => "/v1/chat/{chat_invokable}",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use duo_gateway_config::{ModelKey, model_key};
 use duo_protocol::contract::{Invalid, ModelSelection};
+use duo_protocol::identifier::Identifier;
 
 use super::{Clients, Place};
 use crate::secret::Secret;
@@ -39,14 +40,17 @@ impl Directory {
     /// # Errors
     /// A 422 list detail that names the model and says where to declare it; GitLab shows it to the administrator.
     pub fn resolve(&self, selection: &ModelSelection) -> Result<Target, Invalid> {
-        let identifier = selection.identifier.to_string();
+        let Some(wanted) = &selection.identifier else {
+            return self.only_one(selection).cloned().ok_or_else(Identifier::missing);
+        };
+        let identifier = wanted.to_string();
         let key = model_key(selection.family.as_str(), selection.endpoint.as_deref(), &identifier);
         if let Some(target) = self.models.get(&key) {
             return Ok(target.clone());
         }
         if self.undeclared {
             let place = Place::new(
-                selection.identifier.clone(),
+                wanted.clone(),
                 selection.family,
                 selection.endpoint.clone(),
                 selection.api_key.as_ref().map(|key| Secret::new(key.expose())),
@@ -64,20 +68,37 @@ impl Directory {
             "model_not_declared",
         ))
     }
+
+    /// For a request without an identifier: the declared model of its family at its endpoint, if there is exactly one.
+    /// Models of platforms without endpoints stand for any endpoint, as GitLab sends a placeholder for them.
+    fn only_one(&self, selection: &ModelSelection) -> Option<&Target> {
+        let family = self.models.iter().filter(|(key, _)| key.family == selection.family.as_str());
+        let (mut exact, mut any): (Vec<&Target>, Vec<&Target>) = (Vec::new(), Vec::new());
+        for (key, target) in family {
+            if key.endpoint.is_none() || selection.endpoint.is_none() {
+                any.push(target);
+            } else if key.endpoint == selection.endpoint {
+                exact.push(target);
+            }
+        }
+        match (exact.as_slice(), any.as_slice()) {
+            ([one], _) | ([], [one]) => Some(one),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use duo_protocol::contract::ApiKey;
     use duo_protocol::family::Family;
-    use duo_protocol::identifier::Identifier;
 
     use super::*;
 
     fn selection(family: Family, identifier: &str, endpoint: Option<&str>) -> ModelSelection {
         ModelSelection {
             family,
-            identifier: Identifier::parse(identifier).unwrap(),
+            identifier: (!identifier.is_empty()).then(|| Identifier::parse(identifier).unwrap()),
             endpoint: endpoint.map(str::to_owned),
             api_key: Some(ApiKey::new("from-the-request")),
         }
@@ -112,6 +133,24 @@ mod tests {
     }
 
     #[test]
+    fn without_an_identifier_the_only_model_of_family_and_endpoint_is_meant() {
+        let mut directory = directory(true);
+        let find = |directory: &Directory, family, endpoint| {
+            directory.resolve(&selection(family, "", endpoint)).map(|found| found.name.to_string())
+        };
+        assert_eq!(find(&directory, Family::Mistral, Some("http://v/v1")).unwrap(), "vllm");
+        assert_eq!(find(&directory, Family::Mistral, None).unwrap(), "vllm");
+        assert_eq!(find(&directory, Family::Mixtral, Some("http://bedrockselfhostedmodel.com")).unwrap(), "bed");
+        for (family, endpoint) in [(Family::Mistral, Some("http://other/v1")), (Family::Gpt, Some("http://v/v1"))] {
+            let refused = find(&directory, family, endpoint).unwrap_err();
+            assert!(refused.summary().contains("identifier"), "{refused}");
+        }
+        let second = directory.models.values().next().unwrap().clone();
+        directory.models.insert(model_key("mistral", Some("http://v/v1"), "custom_openai/n"), second);
+        assert!(find(&directory, Family::Mistral, Some("http://v/v1")).is_err(), "two of them: none is meant");
+    }
+
+    #[test]
     fn another_family_endpoint_or_identifier_is_refused_by_name() {
         for other in [
             selection(Family::Mixtral, "custom_openai/m", Some("http://v/v1")),
@@ -119,7 +158,7 @@ mod tests {
             selection(Family::Mistral, "custom_openai/m", Some("http://169.254.169.254")),
         ] {
             let refused = directory(false).resolve(&other).unwrap_err();
-            assert!(refused.summary().contains(&other.identifier.to_string()), "{refused}");
+            assert!(refused.summary().contains(&other.identifier.as_ref().unwrap().to_string()), "{refused}");
             assert!(!refused.summary().contains("from-the"), "{refused}");
             let allowed = directory(true).resolve(&other).unwrap();
             assert_eq!(allowed.place.api_key.as_ref().unwrap().expose(), "from-the-request");

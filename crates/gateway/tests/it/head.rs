@@ -12,8 +12,7 @@ async fn world() -> World {
 #[tokio::test]
 async fn the_host_probe_and_unknown_paths_are_401_without_and_404_with_a_token() {
     let world = world().await;
-    for (method, path) in [(Method::HEAD, "/"), (Method::GET, "/"), (Method::GET, "/docs"), (Method::POST, "/v1/none")]
-    {
+    for (method, path) in [(Method::HEAD, "/"), (Method::GET, "/"), (Method::POST, "/v1/none")] {
         let without = world.http.request(method.clone(), world.url(path)).send().await.unwrap();
         assert_eq!(without.status(), 401, "{method} {path}");
         if method == Method::GET {
@@ -157,4 +156,28 @@ async fn a_long_path_of_a_stranger_does_not_fill_the_log() {
     let line = world.access(1).await.remove(0);
     assert!(line["path"].as_str().unwrap().starts_with("/xxx"), "{line}");
     assert!(line.to_string().len() < 4_000, "{line}");
+}
+
+#[tokio::test]
+async fn what_is_not_for_self_hosted_models_is_404_and_says_so() {
+    let world = world().await;
+    for path in ["/v1/amazon_q/events", "/v1/proxy/anthropic/v1/messages", "/v1/x-ray/libraries"] {
+        assert_eq!(world.http.post(world.url(path)).send().await.unwrap().status(), 401, "{path}");
+        let answer = world.post(path, &json!({})).await;
+        assert_eq!(answer.status(), 404, "{path}");
+        let detail = answer.json::<Value>().await.unwrap()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("not for self-hosted models"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_of_the_interface_needs_a_token() {
+    let world = world().await;
+    for path in ["/openapi.json", "/docs"] {
+        assert_eq!(world.http.get(world.url(path)).send().await.unwrap().status(), 401, "{path}");
+    }
+    let document = world.signed(Method::GET, "/openapi.json", &claims()).send().await.unwrap();
+    assert_eq!(document.json::<Value>().await.unwrap()["openapi"], "3.1.0");
+    let page = world.signed(Method::GET, "/docs", &claims()).send().await.unwrap();
+    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
 }

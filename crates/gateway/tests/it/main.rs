@@ -6,6 +6,7 @@ mod auth;
 mod bad_input;
 mod bedrock;
 mod chat;
+mod chat_v1;
 mod code;
 mod draining;
 mod failures;

@@ -102,3 +102,20 @@ async fn a_model_whose_last_call_failed_is_told_to_the_operator_until_one_goes_w
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test]
+async fn a_client_of_17_10_that_names_no_identifier_gets_the_only_declared_model_of_its_family() {
+    let (world, _folder) = world().await;
+    let mut old = world.completion();
+    old.as_object_mut().unwrap().remove("model_identifier");
+    assert_eq!(world.post("/v2/code/completions", &old).await.status(), 200);
+    assert_eq!(world.upstream.last().body["model"], "the-model");
+    let mut blank = json!({"inputs": {}, "model_metadata": world.metadata("mistral")});
+    blank["model_metadata"]["identifier"] = "".into();
+    assert_eq!(world.post("/v1/prompts/model_configuration%2Fcheck", &blank).await.status(), 200);
+    old["model_name"] = "gpt".into();
+    let refused = world.post("/v2/code/completions", &old).await;
+    assert_eq!(refused.status(), 422);
+    let text = refused.json::<Value>().await.unwrap()["detail"][0]["msg"].as_str().unwrap().to_owned();
+    assert!(text.contains("custom_openai/<model name>"), "the cure: {text}");
+}

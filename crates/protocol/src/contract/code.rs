@@ -53,24 +53,34 @@ pub enum CodePrompt {
 impl CodePrompt {
     fn read(reader: &mut Reader, map: &mut Map<String, Value>, max: usize) -> Option<Self> {
         if matches!(map.get("prompt"), Some(Value::Array(_))) {
-            let messages = reader.list(map, "prompt", 100, |reader, map| {
-                let role = reader.required(map, "role", 32);
-                let content = reader.required(map, "content", max);
-                let role = match role?.as_str() {
-                    "system" => Role::System,
-                    "user" => Role::User,
-                    "assistant" => Role::Assistant,
-                    _ => {
-                        reader.fault("role", "Input should be 'system', 'user' or 'assistant'", "enum");
-                        return None;
-                    }
-                };
-                Some(ChatMessage { role, content: content? })
-            });
+            let messages = read_messages(reader, map, "prompt", max);
             return Some(CodePrompt::Messages(messages)).filter(|p| *p != CodePrompt::Messages(Vec::new()));
         }
         reader.text(map, "prompt", max).map(CodePrompt::Text)
     }
+}
+
+/// A conversation of at most 100 messages of at most `max` characters each.
+pub(super) fn read_messages(
+    reader: &mut Reader,
+    map: &mut Map<String, Value>,
+    key: &str,
+    max: usize,
+) -> Vec<ChatMessage> {
+    reader.list(map, key, 100, |reader, map| {
+        let role = reader.required(map, "role", 32);
+        let content = reader.required(map, "content", max);
+        let role = match role?.as_str() {
+            "system" => Role::System,
+            "user" => Role::User,
+            "assistant" => Role::Assistant,
+            _ => {
+                reader.fault("role", "Input should be 'system', 'user' or 'assistant'", "enum");
+                return None;
+            }
+        };
+        Some(ChatMessage { role, content: content? })
+    })
 }
 
 /// A piece of other code that goes in front of the prefix.

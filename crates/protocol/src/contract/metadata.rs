@@ -52,8 +52,9 @@ pub struct ModelMetadata {
 pub struct ModelSelection {
     /// The family, for prompts and parameters.
     pub family: Family,
-    /// Server kind and model.
-    pub identifier: Identifier,
+    /// Server kind and model; `None` when the request names none (clients of 17.10 and older), which only a declared
+    /// model can answer: the one of this family and endpoint.
+    pub identifier: Option<Identifier>,
     /// http or https URL without trailing slash; `None` for Bedrock and Vertex, whatever was sent.
     pub endpoint: Option<String>,
     /// The key the request brought, if any.
@@ -74,8 +75,8 @@ impl ModelMetadata {
     /// The model to call.
     ///
     /// # Errors
-    /// 422 list detail: a vendored provider (`gitlab`, `amazon_q`), a missing or unknown family, an empty identifier,
-    /// an endpoint that is not an http(s) URL or is missing where the server kind needs one. There is no default
+    /// 422 list detail: a vendored provider (`gitlab`, `amazon_q`), a missing or unknown family, an identifier
+    /// without a model, an endpoint that is not an http(s) URL or is missing where the server kind needs one. There is no default
     /// model to fall through to, as the official gateway does.
     pub fn select(&self) -> Result<ModelSelection, Invalid> {
         let at = |field: &'static str| ["body", "model_metadata", field];
@@ -87,19 +88,22 @@ impl ModelMetadata {
             return Err(Invalid::one(&at("name"), "The model family is missing", "missing"));
         };
         let family = Family::parse(name)?;
-        let identifier = Identifier::parse(self.identifier.as_deref().unwrap_or_default())?;
-        let endpoint = if identifier.provider.uses_endpoint() {
-            let url = self.endpoint.as_deref().unwrap_or_default().trim().trim_end_matches('/');
-            let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-            match host {
-                Some(host) if !host.is_empty() && !host.starts_with('/') => Some(url.to_owned()),
-                _ => {
-                    let msg = "The endpoint must be an http or https URL, for example https://models.example.com/v1";
-                    return Err(Invalid::one(&at("endpoint"), msg, "url_parsing"));
-                }
+        let identifier = match self.identifier.as_deref().map(str::trim) {
+            None | Some("") => None,
+            Some(identifier) => Some(Identifier::parse(identifier)?),
+        };
+        let url = self.endpoint.as_deref().unwrap_or_default().trim().trim_end_matches('/');
+        let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        let valid = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'));
+        let endpoint = match &identifier {
+            Some(identifier) if !identifier.provider.uses_endpoint() => None,
+            // an old client's placeholder is none that could be called
+            None if !valid => None,
+            _ if valid => Some(url.to_owned()),
+            _ => {
+                let msg = "The endpoint must be an http or https URL, for example https://models.example.com/v1";
+                return Err(Invalid::one(&at("endpoint"), msg, "url_parsing"));
             }
-        } else {
-            None
         };
         Ok(ModelSelection { family, identifier, endpoint, api_key: self.api_key.clone() })
     }

@@ -6,11 +6,14 @@
 
 mod answers;
 mod chat;
+mod chat_v1;
 mod code;
+mod embeddings;
 mod invalid;
 mod metadata;
 mod prompt;
 mod read;
+mod search;
 
 pub use answers::{
     Choice, CodeAnswer, ModelInfo, code_answer_v2, code_answer_v3, prompt_answer_v1, prompt_answer_v2, prompt_line_v2,
@@ -19,10 +22,13 @@ pub use answers::{
 pub use chat::{
     AdditionalContext, AgentBody, AgentEvent, AgentMessage, AgentStep, CurrentFile, PageContext, ResourceKind,
 };
+pub use chat_v1::{ChatV1Body, chat_v1_answer};
 pub use code::{
     CodeContext, CodePrompt, CompletionBody, Component, ComponentBody, CurrentCode, EditorPayload, GenerationPayload,
     PromptEnhancer,
 };
+pub use embeddings::{EmbeddingsBody, embeddings_answer};
 pub use invalid::{Invalid, InvalidItem, Loc};
 pub use metadata::{ApiKey, ModelMetadata, ModelSelection};
 pub use prompt::PromptBody;
+pub use search::{SearchBody, SearchResult, search_answer};

@@ -83,6 +83,96 @@ impl Reader {
         }
     }
 
+    /// A whole number within `range`; `None` when absent or null.
+    pub(super) fn integer(
+        &mut self,
+        map: &Map<String, Value>,
+        key: &str,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let value = map.get(key).filter(|value| !value.is_null())?;
+        if !value.is_i64() && !value.is_u64() {
+            self.fault(key, "Input should be a valid integer", "int_type");
+            return None;
+        }
+        let number = value.as_i64().unwrap_or(i64::MAX);
+        match u32::try_from(number) {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ if number < i64::from(*range.start()) => {
+                self.fault(
+                    key,
+                    format!("Input should be greater than or equal to {}", range.start()),
+                    "greater_than_equal",
+                );
+                None
+            }
+            _ => {
+                self.fault(key, format!("Input should be less than or equal to {}", range.end()), "less_than_equal");
+                None
+            }
+        }
+    }
+
+    /// A number within `range`; `None` when absent or null.
+    pub(super) fn number(
+        &mut self,
+        map: &Map<String, Value>,
+        key: &str,
+        range: std::ops::RangeInclusive<f64>,
+    ) -> Option<f64> {
+        match map.get(key).filter(|value| !value.is_null())?.as_f64() {
+            Some(number) if range.contains(&number) => Some(number),
+            Some(_) => {
+                let msg = format!("Input should be between {} and {}", range.start(), range.end());
+                self.fault(key, msg, "less_than_equal");
+                None
+            }
+            None => {
+                self.fault(key, "Input should be a valid number", "float_type");
+                None
+            }
+        }
+    }
+
+    /// A list of `least` to `most` strings of at most `max` characters each; `None` when absent or null.
+    pub(super) fn texts(
+        &mut self,
+        map: &mut Map<String, Value>,
+        key: &str,
+        range: std::ops::RangeInclusive<usize>,
+        max: usize,
+    ) -> Option<Vec<String>> {
+        let items = match map.get_mut(key).map(Value::take) {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(items)) => items,
+            Some(_) => {
+                self.fault(key, "Input should be a valid list", "list_type");
+                return None;
+            }
+        };
+        if items.len() < *range.start() {
+            self.fault(key, format!("List should have at least {} items", range.start()), "too_short");
+            return None;
+        }
+        if items.len() > *range.end() {
+            self.fault(key, format!("List should have at most {} items", range.end()), "too_long");
+            return None;
+        }
+        let mut out = Vec::with_capacity(items.len());
+        self.inside(Loc::Key(key.into()), |reader| {
+            for (index, item) in items.into_iter().enumerate() {
+                reader.inside(Loc::Index(index), |reader| match item {
+                    Value::String(text) if within(&text, max) => out.push(text),
+                    Value::String(_) => {
+                        reader.fault_here(&format!("String should have at most {max} characters"), "string_too_long");
+                    }
+                    _ => reader.fault_here("Input should be a valid string", "string_type"),
+                });
+            }
+        });
+        Some(out)
+    }
+
     /// An object, read by `read` one place deeper; `None` when absent or null.
     pub(super) fn object<T>(
         &mut self,
@@ -98,6 +188,30 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// An object that must be there.
+    pub(super) fn required_object<T>(
+        &mut self,
+        map: &mut Map<String, Value>,
+        key: &str,
+        read: impl FnOnce(&mut Self, &mut Map<String, Value>) -> Option<T>,
+    ) -> Option<T> {
+        if matches!(map.get(key), None | Some(Value::Null)) {
+            self.fault(key, "Field required", "missing");
+            return None;
+        }
+        self.object(map, key, read)
+    }
+
+    /// `type` and `metadata` of a component: they must be there within their limits, and nothing more is done with them.
+    pub(super) fn component_head(&mut self, map: &mut Map<String, Value>, max: usize) {
+        self.required(map, "type", max);
+        self.required_object(map, "metadata", |reader, map| {
+            reader.required(map, "source", max);
+            reader.required(map, "version", max);
+            Some(())
+        });
     }
 
     /// A list of at most `max` objects, each read by `read`; absent and null are empty.
