@@ -102,7 +102,8 @@ async fn respond(
         },
     };
     let served = Served { app: app.clone(), active, context: context.clone(), headers: head.headers, body, identity };
-    routes::serve(route, served).await
+    // one allocation in place of 16 KB that move with every caller
+    Box::pin(routes::serve(route, served)).await
 }
 
 /// A path with a trailing slash leads to the one without, where there is one.

@@ -66,5 +66,6 @@ fn asked(request: &ChatV1Body, place: &Place) -> ModelRequest {
         top_p: None,
         stop: request.stop.clone(),
         continue_final_message: false,
+        fim: None,
     }
 }
