@@ -7,6 +7,7 @@
 
 mod hash;
 mod key;
+mod money;
 mod place;
 mod policy;
 mod service;
@@ -15,6 +16,7 @@ mod validate;
 
 pub use hash::folder_hash;
 pub use key::{ModelKey, ignores_endpoint, model_key, normal_endpoint};
+pub use money::{Micros, Rates, Tokens, decimal};
 pub use place::{AssumeRole, CertificateFiles, CompletionApi, Connection, Fallback, Replica};
 pub use policy::{Allowance, CircuitBreaker, Concurrency, Hedging, Limits, Retries, Timeouts};
 pub use service::{Guardrail, GuardrailStream, GuardrailTrace, ListenerTls, Price, Proxy, Tracing, VertexAi};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Price;
+
 /// How a place is reached and what is special about it. All optional; fields that the identifier's kind does not know
 /// are an error, not ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,4 +114,7 @@ pub struct Fallback {
     /// How it is reached.
     #[serde(default, skip_serializing_if = "Connection::is_empty")]
     pub connection: Connection,
+    /// What its tokens cost. Left out: as the model's when the identifier is the model's, else they have no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }

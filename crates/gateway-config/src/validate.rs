@@ -1,5 +1,7 @@
 //! The rules of a configuration. Pure; looks at no file.
 
+mod signals;
+
 use std::collections::BTreeMap;
 
 use crate::{ConfigError, GatewayConfig, ignores_endpoint};
@@ -40,6 +42,7 @@ pub(crate) fn validate(config: &GatewayConfig) -> Result<(), ConfigError> {
             http_url("providers.bedrock.endpoint", endpoint)?;
         }
     }
+    signals::signals(config)?;
     models(config)
 }
 
