@@ -26,6 +26,11 @@ pub(crate) fn validate(config: &GatewayConfig) -> Result<(), ConfigError> {
             flat_file(field, file)?;
         }
     }
+    if let Some(file) = &config.docs_index_file
+        && !file.starts_with('/')
+    {
+        flat_file("docsIndexFile", file)?;
+    }
     for (field, seconds) in [
         ("requestTimeoutSeconds", config.request_timeout_seconds),
         ("firstByteTimeoutSeconds", config.first_byte_timeout_seconds),
@@ -184,6 +189,7 @@ drainSeconds: 0
             ("gitlab: {url: http://g}\ncaBundleFile: ../etc/passwd".to_owned(), "caBundleFile"),
             ("gitlab: {url: http://g}\nsigningKeyFile: ..data".to_owned(), "signingKeyFile"),
             ("gitlab: {url: http://g}\nvalidationKeyFile: a/b".to_owned(), "validationKeyFile"),
+            ("gitlab: {url: http://g}\ndocsIndexFile: ../docs.idx".to_owned(), "docsIndexFile"),
             ("gitlab: {url: http://g}\nrequestTimeoutSeconds: 0".to_owned(), "requestTimeoutSeconds"),
             ("gitlab: {url: http://g}\nfirstByteTimeoutSeconds: 0".to_owned(), "firstByteTimeoutSeconds"),
             ("gitlab: {url: http://g}\nlogLevel: loud".to_owned(), "logLevel"),

@@ -2,6 +2,7 @@
 //! a request sees one configuration from its beginning to its end.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub struct Active {
     pub log_level: tracing::Level,
     /// Time until a terminating gateway stops accepting.
     pub drain: Duration,
+    /// The documentation index to search.
+    pub docs_index: Option<PathBuf>,
     way: Way,
 }
 
@@ -77,6 +80,11 @@ impl Active {
             drain: config
                 .and_then(|config| config.drain_seconds)
                 .map_or(settings.drain, |seconds| Duration::from_secs(seconds.into())),
+            docs_index: match config.and_then(|config| config.docs_index_file.as_ref()) {
+                // a plain name stands beside the configuration; an absolute path replaces the folder
+                Some(file) => settings.config_file.as_deref().map(|config| config.with_file_name("").join(file)),
+                None => settings.docs_index.clone(),
+            },
             way,
         })
     }

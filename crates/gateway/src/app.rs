@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use crate::active::Active;
 use crate::auth::{Authenticator, KeyRing};
 use crate::config_store::{LoadError, Mounted};
+use crate::docs_index::DocsIndex;
 use crate::logging::{LevelSwitch, Sink};
 use crate::metrics::Metrics;
 use crate::model_health::ModelHealth;
@@ -23,6 +24,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Which models fail.
     pub models: ModelHealth,
+    /// The documentation that can be searched.
+    pub docs: DocsIndex,
     /// Log lines.
     pub sink: Sink,
     active: ArcSwap<Active>,
@@ -51,6 +54,7 @@ impl App {
             auth: Authenticator::new(keys),
             metrics: Metrics::default(),
             models: ModelHealth::default(),
+            docs: DocsIndex::default(),
             sink,
             active: ArcSwap::from_pointee(active),
             draining: AtomicBool::new(false),

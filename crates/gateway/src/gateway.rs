@@ -11,7 +11,7 @@ use crate::config_store::{Fingerprint, LoadError, Mounted};
 use crate::listen::Stages;
 use crate::logging::{self, LevelSwitch, Sink};
 use crate::settings::Settings;
-use crate::{admin, listen, reload, server};
+use crate::{admin, docs_index, listen, reload, server};
 
 /// Beyond the longest model call: for the answer's way out.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -70,6 +70,8 @@ impl Gateway {
         if let (Some((_, seen)), Some(file)) = (mounted, app.settings.config_file.clone()) {
             background.push(tokio::spawn(reload::watch(app.clone(), file, seen)));
         }
+
+        background.push(tokio::spawn(docs_index::watch(app.clone())));
 
         let stages = Stages::default();
         let (shared, patient) = (app.clone(), app.clone());

@@ -12,6 +12,7 @@ mod app;
 pub mod auth;
 pub mod config_store;
 mod context;
+pub mod docs_index;
 mod gateway;
 mod inference;
 mod listen;

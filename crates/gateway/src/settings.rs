@@ -46,6 +46,8 @@ pub struct Settings {
     pub bedrock_endpoint: Option<String>,
     /// `REQUESTS_CA_BUNDLE`: certificates trusted in addition (`SSL_CERT_FILE` is read with the system's own).
     pub extra_ca_file: Option<PathBuf>,
+    /// `DUO_GATEWAY_DOCS_INDEX`: the documentation index, where the mounted configuration names none.
+    pub docs_index: Option<PathBuf>,
     /// Time until a terminating gateway stops accepting.
     pub drain: Duration,
     /// How often the mounted folder is looked at.
@@ -195,6 +197,7 @@ impl Settings {
                 None => env.url("AWS_ENDPOINT_URL_BEDROCK_RUNTIME")?,
             },
             extra_ca_file: env.text("REQUESTS_CA_BUNDLE").map(PathBuf::from),
+            docs_index: env.text("DUO_GATEWAY_DOCS_INDEX").map(PathBuf::from),
             drain: env.seconds("DUO_GATEWAY_DRAIN_SECONDS")?.unwrap_or(Duration::from_secs(10)),
             config_poll: Duration::from_secs(1),
             key_refresh_pause: Duration::from_secs(30),

@@ -8,6 +8,7 @@ mod document;
 mod encode;
 mod monitoring;
 mod prompts;
+mod search;
 mod suggestions;
 mod table;
 mod token;
@@ -111,6 +112,7 @@ pub async fn serve(route: Route, served: Served) -> Answer {
         Route::PromptV2(id) => prompts::invoke(&served, id, prompts::Version::V2).await,
         Route::UserAccessToken => token::user_access_token(&served),
         Route::ChatV1(invokable) => chat_v1::chat(&served, invokable).await,
+        Route::SearchDocs => search::gitlab_docs(&served).await,
         Route::OpenApi => document::openapi(),
         Route::Docs => document::docs(),
         Route::Healthz | Route::Ready | Route::ModelDefinitions => Ok(public(&route, &served.app)),

@@ -30,6 +30,8 @@ pub enum Route {
     UserAccessToken,
     /// `/v1/chat/{invokable}`.
     ChatV1(String),
+    /// `/v1/search/gitlab-docs`.
+    SearchDocs,
     /// `/openapi.json`.
     OpenApi,
     /// `/docs`.
@@ -66,6 +68,7 @@ impl Route {
             "/v4/code/suggestions" => Self::SuggestionsV4,
             "/v2/chat/agent" => Self::ChatAgent,
             "/v1/code/user_access_token" => Self::UserAccessToken,
+            "/v1/search/gitlab-docs" => Self::SearchDocs,
             "/openapi.json" => Self::OpenApi,
             "/docs" => Self::Docs,
             other if other.starts_with("/v1/chat/") => Self::ChatV1(other["/v1/chat/".len()..].to_owned()),
@@ -107,6 +110,7 @@ impl Route {
             Self::PromptV2(_) => "/v2/prompts/{prompt_id}",
             Self::UserAccessToken => "/v1/code/user_access_token",
             Self::ChatV1(_) => "/v1/chat/{chat_invokable}",
+            Self::SearchDocs => "/v1/search/gitlab-docs",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
         }
