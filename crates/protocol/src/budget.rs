@@ -59,16 +59,16 @@ pub fn around_cursor<'a>(prefix: &'a str, suffix: &'a str, tokens: usize) -> (&'
 pub enum Keep {
     /// The beginning.
     Start,
-    /// The end: logs.
+    /// The end: logs, code above a cursor.
     End,
 }
 
-/// Cuts the longest of `texts`, again and again, until all fit `tokens` together.
-pub fn shrink(texts: &mut [&mut String], tokens: usize, keep: Keep) {
-    if texts.iter().map(|t| t.len()).sum::<usize>() <= tokens {
+/// Cuts the longest of `texts`, again and again, until all fit `tokens` together; each with the end of it that survives.
+pub fn shrink(texts: &mut [(&mut String, Keep)], tokens: usize) {
+    if texts.iter().map(|(text, _)| text.len()).sum::<usize>() <= tokens {
         return;
     }
-    let mut sizes: Vec<usize> = texts.iter().map(|text| estimate(text)).collect();
+    let mut sizes: Vec<usize> = texts.iter().map(|(text, _)| estimate(text)).collect();
     while let Some(over) = sizes.iter().sum::<usize>().checked_sub(tokens).filter(|over| *over > 0) {
         let Some((longest, size)) = sizes.iter().copied().enumerate().max_by_key(|(_, size)| *size) else { return };
         if size == 0 {
@@ -77,12 +77,12 @@ pub fn shrink(texts: &mut [&mut String], tokens: usize, keep: Keep) {
         // not below the next longest in one step, so that two long texts share the loss
         let next = sizes.iter().enumerate().filter(|(i, _)| *i != longest).map(|(_, s)| *s).max().unwrap_or(0);
         let target = size.saturating_sub(over).max(next.min(size / 2));
-        let text = &mut *texts[longest];
+        let (text, keep) = &mut texts[longest];
         let cut = match keep {
             Keep::Start => keep_start(text, target).to_owned(),
             Keep::End => keep_end(text, target).to_owned(),
         };
-        *text = cut;
+        **text = cut;
         sizes[longest] = estimate(text).min(target);
     }
 }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_longest_text_gives_way_first() {
         let (mut log, mut name) = ("l".repeat(3000), "name".to_owned());
-        shrink(&mut [&mut log, &mut name], 100, Keep::End);
+        shrink(&mut [(&mut log, Keep::End), (&mut name, Keep::Start)], 100);
         assert_eq!(name, "name");
         assert!(estimate(&log) + estimate(&name) <= 100 && estimate(&log) > 90);
     }
@@ -134,7 +134,7 @@ mod tests {
         ) {
             let mut texts = texts;
             let keep = if end { Keep::End } else { Keep::Start };
-            shrink(&mut texts.iter_mut().collect::<Vec<_>>(), tokens, keep);
+            shrink(&mut texts.iter_mut().map(|text| (text, keep)).collect::<Vec<_>>(), tokens);
             prop_assert!(texts.iter().map(|t| estimate(t)).sum::<usize>() <= tokens);
         }
     }

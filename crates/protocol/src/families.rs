@@ -32,8 +32,8 @@ pub enum CompletionForm {
         /// A system message "only code" goes with it.
         system: bool,
     },
-    /// Natural language: prompt `code_suggestions/completions` in the variant of that name.
-    Words(&'static str),
+    /// Natural language: prompt `code_suggestions/completions` in the family's words.
+    Words,
 }
 
 const CODESTRAL: CompletionForm =
@@ -49,9 +49,27 @@ pub fn completion_form(family: Family) -> CompletionForm {
         Family::Deepseekcoder => fim("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", false),
         Family::Qwen => fim("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", true),
         Family::Codestral | Family::Mistral | Family::Mixtral => CODESTRAL,
-        Family::Llama3 => CompletionForm::Words("llama3"),
-        Family::Gpt => CompletionForm::Words("gpt"),
-        Family::Claude3 | Family::General | Family::Gemini | Family::Embedding => CompletionForm::Words("base"),
+        Family::Llama3 | Family::Gpt | Family::Claude3 | Family::General | Family::Gemini | Family::Embedding => {
+            CompletionForm::Words
+        }
+    }
+}
+
+/// Names of prompt variants, the most special first; without any of them a prompt's general words are used.
+/// `instruct` is for models that follow a short instruction with an example better than a list of rules.
+pub fn variants(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::Mistral => &["mistral", "instruct"],
+        Family::Mixtral => &["mixtral", "mistral", "instruct"],
+        Family::Codestral => &["codestral", "mistral", "instruct"],
+        Family::Llama3 => &["llama3", "instruct"],
+        Family::Codellama => &["codellama", "instruct"],
+        Family::Codegemma => &["codegemma", "instruct"],
+        Family::Deepseekcoder => &["deepseekcoder", "instruct"],
+        Family::Gpt => &["gpt"],
+        Family::Gemini => &["gemini"],
+        Family::Qwen => &["qwen"],
+        Family::Claude3 | Family::General | Family::Embedding => &[],
     }
 }
 

@@ -6,9 +6,11 @@
 
 mod catalog;
 mod template;
+mod text;
 mod version;
 
 pub(crate) use catalog::internal;
 pub use catalog::{Prompt, PromptError, all, find};
 pub use template::{Template, TemplateError, Values};
+pub use text::{AnswerForm, PromptText};
 pub use version::check_version;

@@ -1,7 +1,9 @@
-//! What is sent to a model for each feature and family, as files under `tests/golden/`.
+//! What is sent to a model for each feature, family and provider, as files under `tests/golden/`.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p duo-protocol --test golden` writes them anew; the review reads the difference.
-//! Families that are sent the same stand in one section.
+//! A file has two parts. First the table: which text with which parameters goes to which families at which model; for
+//! OpenAI-style servers the parameters are the wire body without model and messages, for others the neutral request's.
+//! Then the texts, each once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail")]
 
@@ -24,21 +26,20 @@ use serde_json::{Map, Value, json};
 
 const TODAY: &str = "2026-11-23";
 
-/// The models whose requests differ: each family on an OpenAI-compatible server, and those with rules of their own.
-fn models() -> Vec<(Family, String)> {
-    let own = Family::ALL.into_iter().filter(|f| *f != Family::Embedding);
-    let mut out: Vec<(Family, String)> = own.map(|f| (f, format!("custom_openai/{f}-model"))).collect();
-    let rules = [
-        (Family::Mixtral, "bedrock/mistral.mixtral-8x7b-instruct-v0:1"),
-        (Family::Mistral, "bedrock/mistral.mistral-large-2407-v1:0"),
-        (Family::Claude3, "bedrock/anthropic.claude-3-sonnet-20240229-v1:0"),
-        (Family::Claude3, "bedrock/us.anthropic.claude-opus-4-7"),
-        (Family::Llama3, "bedrock/meta.llama3-1-70b-instruct-v1:0"),
-        (Family::Gpt, "azure/gpt-4o"),
-        (Family::Gpt, "azure/gpt-5"),
-    ];
-    out.extend(rules.map(|(family, id)| (family, id.to_owned())));
-    out
+/// The models that every family is put to: where a model has rules of its own the request differs. `{}` is the family.
+const MODELS: [&str; 8] = [
+    "custom_openai/{}-model",
+    "azure/gpt-4o",
+    "azure/gpt-5",
+    "bedrock/mistral.mixtral-8x7b-instruct-v0:1",
+    "bedrock/mistral.mistral-large-2407-v1:0",
+    "bedrock/anthropic.claude-3-sonnet-20240229-v1:0",
+    "bedrock/us.anthropic.claude-opus-4-7",
+    "bedrock/meta.llama3-1-70b-instruct-v1:0",
+];
+
+fn families() -> impl Iterator<Item = Family> {
+    Family::ALL.into_iter().filter(|family| *family != Family::Embedding)
 }
 
 fn capability(family: Family, id: &str) -> (Identifier, Capability) {
@@ -47,36 +48,70 @@ fn capability(family: Family, id: &str) -> (Identifier, Capability) {
     (identifier, capability)
 }
 
-fn show(request: &ModelRequest) -> String {
-    let mut out = format!("max_tokens: {}", request.max_tokens);
+/// What goes with the texts.
+fn parameters(request: &ModelRequest, identifier: &Identifier, capability: &Capability) -> String {
+    if identifier.provider.speaks_openai() {
+        let mut body = chat_body(request, &identifier.model, StreamMode::Whole, capability);
+        let body = body.as_object_mut().unwrap();
+        body.remove("model");
+        body.remove("messages");
+        return serde_json::to_string(body).unwrap();
+    }
+    let mut out = format!("max_tokens {}", request.max_tokens);
     if let Some(t) = request.temperature {
-        write!(out, "  temperature: {t}").unwrap();
+        write!(out, ", temperature {t}").unwrap();
     }
     if let Some(p) = request.top_p {
-        write!(out, "  top_p: {p}").unwrap();
+        write!(out, ", top_p {p}").unwrap();
     }
-    writeln!(out, "  stop: {:?}{}", request.stop, if request.continue_final_message { "  continued" } else { "" })
-        .unwrap();
-    for message in &request.messages {
-        writeln!(out, "--- {}\n{}", message.role.as_str(), message.content).unwrap();
+    if !request.stop.is_empty() {
+        write!(out, ", stop {:?}", request.stop).unwrap();
     }
     out
 }
 
+fn texts(request: &ModelRequest) -> String {
+    request.messages.iter().map(|m| format!("--- {}\n{}\n", m.role.as_str(), m.content)).collect()
+}
+
+/// The place of `item` in `list`, put there when it is new.
+fn place<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
+    list.iter().position(|known| *known == item).unwrap_or_else(|| {
+        list.push(item);
+        list.len() - 1
+    })
+}
+
 fn golden(name: &str, request: impl Fn(Family, &Capability) -> ModelRequest) {
-    let mut sections: Vec<(Vec<String>, String)> = Vec::new();
-    for (family, id) in models() {
-        let (_, capability) = capability(family, &id);
-        let text = show(&adapt(request(family, &capability), &capability));
-        let label = format!("{family} {id}");
-        match sections.iter_mut().find(|(_, known)| *known == text) {
-            Some((labels, _)) => labels.push(label),
-            None => sections.push((vec![label], text)),
+    let mut known_texts: Vec<String> = Vec::new();
+    // text and parameters, and who gets them: per model the families
+    let mut rows: Vec<(usize, String)> = Vec::new();
+    let mut who: Vec<Vec<(&str, Vec<Family>)>> = Vec::new();
+    for model in MODELS {
+        for family in families() {
+            let (identifier, capability) = capability(family, &model.replace("{}", family.as_str()));
+            let request = adapt(request(family, &capability), &capability);
+            let text = place(&mut known_texts, texts(&request));
+            let row = place(&mut rows, (text, parameters(&request, &identifier, &capability)));
+            who.resize_with(rows.len(), Vec::new);
+            match who[row].last_mut() {
+                Some((last, families)) if *last == model => families.push(family),
+                _ => who[row].push((model, vec![family])),
+            }
         }
     }
-    let text: String =
-        sections.iter().map(|(labels, text)| format!("==== {}\n{text}\n", labels.join("\n==== "))).collect();
-    check(&format!("{name}.txt"), &text);
+    let mut out = String::new();
+    for ((text, parameters), who) in rows.iter().zip(who) {
+        writeln!(out, "text {} with {parameters}", text + 1).unwrap();
+        for (model, families) in who {
+            let families: Vec<&str> = families.into_iter().map(Family::as_str).collect();
+            writeln!(out, "    {model}: {}", families.join(" ")).unwrap();
+        }
+    }
+    for (at, text) in known_texts.iter().enumerate() {
+        write!(out, "\n======== text {}\n{text}", at + 1).unwrap();
+    }
+    check(&format!("{name}.txt"), &out);
 }
 
 fn check(name: &str, text: &str) {
@@ -159,7 +194,7 @@ fn agent_body(steps: bool) -> AgentBody {
 }
 
 fn chat(body: &AgentBody, family: Family, capability: &Capability) -> ModelRequest {
-    let tools = offered(|_| true, GitlabVersion::parse("18.9.0"));
+    let tools = offered(|_| true, GitlabVersion::parse("18.9.0"), true);
     chat_agent_request(body, &ChatTurn { family, capability, tools: &tools, current_date: TODAY })
 }
 
@@ -173,15 +208,36 @@ fn chat_turns() {
     });
 }
 
+/// Inputs of a prompt, each saying its name.
+fn inputs(prompt: &prompts::Prompt) -> Map<String, Value> {
+    let code = ["prefix", "suffix", "file_name", "language", "user_instruction"];
+    let names: Vec<&str> = match prompt.id {
+        id if id.starts_with("code_suggestions/") => code.to_vec(),
+        _ => prompt.base.template.inputs(),
+    };
+    names.iter().map(|name| ((*name).to_owned(), json!(format!("[{name}]")))).collect()
+}
+
 #[test]
-fn named_prompts_with_all_inputs_and_with_none() {
+fn named_prompts() {
     for prompt in prompts::all().iter().filter(|prompt| prompts::find(prompt.id).is_ok()) {
-        let inputs: Map<String, Value> =
-            prompt.template.inputs().iter().map(|name| ((*name).to_owned(), json!(format!("[{name}]")))).collect();
-        let name = format!("prompts/{}", prompt.id);
-        golden(&name, |family, _| prompt_request(prompt, &inputs, family, TODAY));
-        let bare = prompt_request(prompt, &Map::new(), Family::General, TODAY);
-        assert!(!bare.messages.is_empty() && !show(&bare).contains(['{', '}']) || prompt.id.ends_with("_reader"));
+        let inputs = inputs(prompt);
+        golden(&format!("prompts/{}", prompt.id), |family, _| prompt_request(prompt, &inputs, family, TODAY));
+    }
+}
+
+#[test]
+fn prompts_without_any_input_leave_no_trace_of_the_template() {
+    for prompt in prompts::all().iter().filter(|prompt| prompts::find(prompt.id).is_ok()) {
+        for family in families() {
+            let bare = prompt_request(prompt, &Map::new(), family, TODAY);
+            assert!(!bare.messages.is_empty(), "{}", prompt.id);
+            for message in &bare.messages {
+                // JSON that the model is shown has a quotation mark behind its brace
+                let text = message.content.replace("{\"", "");
+                assert!(!text.contains('{'), "{}: {text}", prompt.id);
+            }
+        }
     }
 }
 

@@ -81,7 +81,7 @@ fn a_long_conversation_keeps_the_question_and_the_steps() {
          "observation": "the observation ".to_owned() + &"tail ".repeat(30_000)},
     ]}));
     let second = AgentBody::parse(json!({ "messages": messages }).to_string().as_bytes()).unwrap();
-    let tools = offered(|_| true, GitlabVersion::parse("18.9"));
+    let tools = offered(|_| true, GitlabVersion::parse("18.9"), true);
     for family in Family::ALL {
         let capability = capability::of(&Identifier::parse("custom_openai/m").unwrap(), family);
         let turn = ChatTurn { family, capability: &capability, tools: &tools, current_date: "2026-11-23" };

@@ -14,9 +14,6 @@ use crate::upstream::Place;
 
 /// The chat's unit primitive up to 18.x and from 19 on.
 const CHAT: [&str; 2] = ["duo_chat", "duo_classic_chat"];
-/// Needs an index of the documentation; offered without one, every such question would end in a search that finds
-/// nothing.
-const DOCUMENTATION: &str = "gitlab_documentation";
 
 pub(super) async fn agent(served: &Served) -> Result<Answer, Early> {
     if !served.identity.may_any(&CHAT) {
@@ -34,10 +31,8 @@ pub(super) async fn agent(served: &Served) -> Result<Answer, Early> {
     let selection = request.select()?;
     let inference = Inference::prepare(served, &selection, DUO_CHAT, Surface::Feature)?;
     let version = served.header("x-gitlab-version").and_then(GitlabVersion::parse);
-    let mut tools = offered(|primitive| served.identity.may(primitive), version);
-    if served.app.docs.current().is_none() {
-        tools.retain(|tool| tool.name != DOCUMENTATION);
-    }
+    let documentation = served.app.docs.current().is_some();
+    let tools = offered(|primitive| served.identity.may(primitive), version, documentation);
     let names: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
     served.context.note("duo_chat.agent_available_tools", names);
 

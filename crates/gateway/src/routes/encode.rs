@@ -7,7 +7,7 @@ use duo_protocol::contract::{
 };
 use duo_protocol::failure::{chat_message, is_retryable};
 use duo_protocol::model::{ModelEvent, StopReason, UpstreamFailure, Usage};
-use duo_protocol::postprocess::{CompletionStream, GenerationStream, ProseStream};
+use duo_protocol::postprocess::{CompletionStream, GenerationStream, PromptStream};
 use duo_protocol::react::TurnParser;
 use futures::{Stream, StreamExt, stream};
 
@@ -198,7 +198,7 @@ impl Encoder for SseCode {
 }
 
 /// Raw text pieces (v1 prompts).
-pub(super) struct RawPrompt(pub(super) ProseStream);
+pub(super) struct RawPrompt(pub(super) PromptStream);
 
 impl Encoder for RawPrompt {
     fn text(&mut self, piece: &str) -> String {
@@ -212,7 +212,7 @@ impl Encoder for RawPrompt {
 
 /// One JSON object per line (v2 prompts); token counts in the last.
 pub(super) struct PromptLines {
-    pub(super) prose: ProseStream,
+    pub(super) prose: PromptStream,
     pub(super) model: String,
 }
 

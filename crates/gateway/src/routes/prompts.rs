@@ -3,7 +3,7 @@
 use duo_protocol::build::prompt_request;
 use duo_protocol::contract::{PromptBody, prompt_answer_v1, prompt_answer_v2};
 use duo_protocol::failure::Surface;
-use duo_protocol::postprocess::{ProseStream, prose};
+use duo_protocol::postprocess::{PromptStream, prompt_answer};
 use duo_protocol::prompts::{Prompt, PromptError, find};
 use http::StatusCode;
 
@@ -40,14 +40,15 @@ pub(super) async fn invoke(served: &Served, id: &str, version: Version) -> Resul
     if request.stream {
         let events = inference.stream(ask).await?;
         let model = events.place().model().to_owned();
-        let prose = ProseStream::new(events.place().family);
+        let family = events.place().family;
+        let prose = PromptStream::new(prompt.for_family(family).form, family);
         return Ok(match version {
             Version::V1 => answer::streamed(STREAM_TYPE, body(events, RawPrompt(prose))),
             Version::V2 => answer::streamed(STREAM_TYPE, body(events, PromptLines { prose, model })),
         });
     }
     let Answered { answer, place } = inference.complete(ask).await?;
-    let text = prose(&answer.text, place.family);
+    let text = prompt_answer(&answer.text, prompt.for_family(place.family).form, place.family);
     let body = match version {
         Version::V1 => prompt_answer_v1(&text),
         Version::V2 => prompt_answer_v2(&text, inference.family(), answer.usage),
@@ -63,7 +64,11 @@ fn feature(prompt: &Prompt) -> Feature {
     let unit_primitive = prompt.unit_primitives.first().copied().unwrap_or("unknown");
     let category = match prompt.id {
         CHECK => "code_suggestions",
+        id if id.starts_with("code_suggestions/") => "code_suggestions",
         id if id.starts_with("chat/") => "duo_chat",
+        "categorize_question" => "duo_chat",
+        "classify_code_review_mention_intent" => "code_review_workflow",
+        "generate_session_title" | "summarize_duo_workflow" => "duo_agent_platform",
         "generate_commit_message" | "review_merge_request" | "summarize_review" | "summarize_new_merge_request" => {
             "code_review_workflow"
         }

@@ -65,7 +65,7 @@ fn system(body: &AgentBody, turn: &ChatTurn<'_>) -> Vec<ChatMessage> {
         .set("tool_names", names.join(", "))
         .set("unavailable_resources", body.unavailable_resources.join(", "))
         .set("current_date", turn.current_date);
-    internal("chat/react").map(|prompt| prompt.template.render(&values)).unwrap_or_default()
+    internal("chat/react").map(|prompt| prompt.for_family(turn.family).template.render(&values)).unwrap_or_default()
 }
 
 /// A message before it is known how much of it fits.
@@ -138,11 +138,11 @@ fn fit(conversation: &mut Vec<Draft>, current: &mut [ChatMessage], tokens: usize
         return;
     }
     let said: usize = conversation.iter().map(|m| estimate(&m.said)).sum();
-    let mut around: Vec<&mut String> = conversation.iter_mut().map(|m| &mut m.attached).collect();
-    around.extend(current.iter_mut().map(|m| &mut m.content));
+    let mut around: Vec<_> = conversation.iter_mut().map(|m| (&mut m.attached, Keep::Start)).collect();
+    around.extend(current.iter_mut().map(|m| (&mut m.content, Keep::Start)));
     // half at least for what surrounds the words: a turn without its observation would repeat the tool for ever
-    shrink(&mut around, tokens.saturating_sub(said).max(tokens / 2), Keep::Start);
-    let around: usize = around.iter().map(|text| estimate(text)).sum();
-    let mut words: Vec<&mut String> = conversation.iter_mut().map(|m| &mut m.said).collect();
-    shrink(&mut words, tokens.saturating_sub(around), Keep::End);
+    shrink(&mut around, tokens.saturating_sub(said).max(tokens / 2));
+    let around: usize = around.iter().map(|(text, _)| estimate(text)).sum();
+    let mut words: Vec<_> = conversation.iter_mut().map(|m| (&mut m.said, Keep::End)).collect();
+    shrink(&mut words, tokens.saturating_sub(around));
 }

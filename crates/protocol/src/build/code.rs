@@ -1,7 +1,7 @@
 //! Code completion and generation.
 
 use super::prompt::{render, room};
-use crate::budget::{around_cursor, estimate, keep_start};
+use crate::budget::{Keep, around_cursor, estimate, keep_start, shrink};
 use crate::contract::{CodeContext, CodePrompt, CurrentCode, PromptEnhancer};
 use crate::families::{
     CompletionForm, PLAIN_GENERATION, PLAIN_GENERATION_TOP_P, Params, completion, completion_form, generation,
@@ -18,7 +18,7 @@ pub struct CodeInput<'a> {
     pub file: &'a CurrentCode,
     /// Other code, in front of the prefix while room is left.
     pub context: &'a [CodeContext],
-    /// A prompt of the client's own; goes out as it is.
+    /// A prompt of the client's own; goes out as it is, as far as it fits.
     pub prompt: Option<&'a CodePrompt>,
 }
 
@@ -36,7 +36,7 @@ impl CodeInput<'_> {
 pub fn completion_request(input: &CodeInput<'_>, family: Family) -> ModelRequest {
     let params = completion(family);
     if let Some(prompt) = input.prompt {
-        return request(own(prompt), params);
+        return request(own(prompt, family, params), params);
     }
     let form = completion_form(family);
     // instructions and format around the code
@@ -52,20 +52,17 @@ pub fn completion_request(input: &CodeInput<'_>, family: Family) -> ModelRequest
             let (first, second) = if suffix_first { (suffix, prefix.as_str()) } else { (prefix.as_str(), suffix) };
             let text = format!("{start}{first}{middle}{second}{end}");
             let mut messages = Vec::with_capacity(2);
-            if system && let Some(prompt) = internal("code_suggestions/completions_fim") {
-                messages.extend(prompt.template.render(&values));
+            if system && let Some(prompt) = internal("code_suggestions/completions") {
+                messages.extend(prompt.for_family(family).template.render(&values));
             }
             messages.push(ChatMessage::user(text));
             request(messages, params)
         }
-        CompletionForm::Words(variant) => {
+        CompletionForm::Words => {
             values.set("prefix", prefix).set("suffix", suffix).set("context", context);
-            let id = match variant {
-                "llama3" => "code_suggestions/completions_llama3",
-                "gpt" => "code_suggestions/completions_gpt",
-                _ => "code_suggestions/completions",
-            };
-            let messages = internal(id).map(|prompt| prompt.template.render(&values)).unwrap_or_default();
+            let messages = internal("code_suggestions/completions")
+                .map(|prompt| prompt.for_family(family).template.render(&values))
+                .unwrap_or_default();
             request(messages, params)
         }
     }
@@ -105,7 +102,7 @@ pub fn generation_request(input: &CodeInput<'_>, enhancer: &PromptEnhancer, fami
 /// the code above the cursor.
 pub fn plain_generation_request(input: &CodeInput<'_>, family: Family) -> ModelRequest {
     let mut out = match input.prompt {
-        Some(prompt) => request(own(prompt), PLAIN_GENERATION),
+        Some(prompt) => request(own(prompt, family, PLAIN_GENERATION), PLAIN_GENERATION),
         None => {
             let mut values = Values::new();
             values
@@ -120,16 +117,22 @@ pub fn plain_generation_request(input: &CodeInput<'_>, family: Family) -> ModelR
     out
 }
 
-fn own(prompt: &CodePrompt) -> Vec<ChatMessage> {
-    match prompt {
+/// A prompt of the client's own: as it is, but for what does not fit the window.
+fn own(prompt: &CodePrompt, family: Family, params: Params) -> Vec<ChatMessage> {
+    let mut messages = match prompt {
         CodePrompt::Text(text) => vec![ChatMessage::user(text)],
         CodePrompt::Messages(messages) => messages.clone(),
-    }
+    };
+    // what is to be completed or done stands at the end
+    let mut texts: Vec<_> = messages.iter_mut().map(|message| (&mut message.content, Keep::End)).collect();
+    shrink(&mut texts, room(family, params.max_tokens));
+    messages
 }
 
 fn from_prompt(id: &str, values: Values, family: Family, params: Params) -> ModelRequest {
-    let messages =
-        internal(id).map(|prompt| render(prompt, values, family, params.max_tokens).messages).unwrap_or_default();
+    let messages = internal(id)
+        .map(|prompt| render(prompt.for_family(family), values, family, params.max_tokens).messages)
+        .unwrap_or_default();
     request(messages, params)
 }
 

@@ -2,33 +2,71 @@
 
 use serde_json::{Map, Value};
 
-use crate::budget::{estimate, shrink};
+use super::code::{CodeInput, completion_request, generation_request};
+use crate::budget::shrink;
+use crate::contract::{CurrentCode, PromptEnhancer};
 use crate::families::context_window;
 use crate::family::Family;
 use crate::model::ModelRequest;
-use crate::prompts::{Prompt, Values};
+use crate::prompts::{AnswerForm, Prompt, PromptText, Values};
+
+/// The input that stands for all inputs there are, in prompts whose inputs are not known beforehand.
+const ALL_INPUTS: &str = "all_inputs";
 
 /// The request of a prompt with the inputs of a body, cut to the family's window. `current_date` is `2026-11-23` as the
-/// caller's clock says; an input of that name wins.
+/// caller's clock says; an input of that name wins. The code suggestions' prompts take `prefix`, `suffix`, `file_name`,
+/// `language` and `user_instruction`, and ask as their endpoints do.
 pub fn prompt_request(
     prompt: &Prompt,
     inputs: &Map<String, Value>,
     family: Family,
     current_date: &str,
 ) -> ModelRequest {
+    let text = prompt.for_family(family);
+    match text.form {
+        AnswerForm::Completion => {
+            let file = current_code(inputs);
+            return completion_request(&CodeInput { file: &file, context: &[], prompt: None }, family);
+        }
+        AnswerForm::Generation => {
+            let file = current_code(inputs);
+            let user_instruction = input(inputs, "user_instruction").or_else(|| input(inputs, "instruction"));
+            let enhancer = PromptEnhancer { user_instruction, ..PromptEnhancer::default() };
+            return generation_request(&CodeInput { file: &file, context: &[], prompt: None }, &enhancer, family);
+        }
+        _ => {}
+    }
     let mut values = Values::from_json(inputs);
+    if text.template.inputs().contains(&ALL_INPUTS) {
+        let all = values.blocks();
+        values.set(ALL_INPUTS, all);
+    }
     if !values.has("current_date") {
         values.set("current_date", current_date);
     }
-    render(prompt, values, family, prompt.max_tokens)
+    render(text, values, family, text.max_tokens)
+}
+
+fn input(inputs: &Map<String, Value>, name: &str) -> Option<String> {
+    inputs.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn current_code(inputs: &Map<String, Value>) -> CurrentCode {
+    let text = |name: &str| input(inputs, name).unwrap_or_default();
+    CurrentCode {
+        file_name: text("file_name"),
+        language_identifier: input(inputs, "language"),
+        content_above_cursor: text("prefix"),
+        content_below_cursor: text("suffix"),
+    }
 }
 
 /// Renders with the inputs cut so that texts, inputs and answer fit the window.
-pub(super) fn render(prompt: &Prompt, mut values: Values, family: Family, max_tokens: u32) -> ModelRequest {
+pub(super) fn render(prompt: &PromptText, mut values: Values, family: Family, max_tokens: u32) -> ModelRequest {
     values.retain_used(&prompt.template);
-    let fixed: usize = prompt.template.render(&Values::new()).iter().map(|m| estimate(&m.content)).sum();
-    let room = room(family, max_tokens).saturating_sub(fixed + values.texts_mut().len() * 50);
-    shrink(&mut values.texts_mut(), room, prompt.keep);
+    let mut inputs: Vec<_> = values.texts_mut().map(|(name, text)| (text, prompt.keep(name))).collect();
+    let room = room(family, max_tokens).saturating_sub(prompt.fixed_tokens + inputs.len() * 50);
+    shrink(&mut inputs, room);
     ModelRequest {
         messages: prompt.template.render(&values),
         max_tokens,

@@ -2,40 +2,41 @@
 
 use std::sync::LazyLock;
 
-use semver::Version;
-
-use super::template::{Template, TemplateError};
+use super::template::TemplateError;
+use super::text::PromptText;
 use super::version::check_version;
-use crate::budget::Keep;
+use crate::families::variants;
+use crate::family::Family;
 
-/// A prompt of ours.
+/// A prompt of ours: in general words, and where a family needs it in others.
 #[derive(Debug)]
 pub struct Prompt {
     /// GitLab's id, `chat/explain_code`; a path in the URL, possibly with `%2F`.
     pub id: &'static str,
     /// The token must hold at least one of these; else 403 `Unauthorized to access '<id>'`.
     pub unit_primitives: &'static [&'static str],
-    /// Version of the file.
-    pub version: Version,
-    /// Most tokens of the answer.
-    pub max_tokens: u32,
-    /// Sampling temperature.
-    pub temperature: Option<f32>,
-    /// Stop sequences.
-    pub stop: Vec<String>,
-    /// Which end of inputs that are too long survives.
-    pub keep: Keep,
-    /// The texts.
-    pub template: Template,
+    /// For every family that has no words of its own.
+    pub base: PromptText,
+    /// Variants by name.
+    variants: Vec<(&'static str, PromptText)>,
 }
 
 impl Prompt {
+    /// The words for a family: the first of its variants that there is, else the general ones.
+    pub fn for_family(&self, family: Family) -> &PromptText {
+        variants(family).iter().find_map(|name| self.variant(name)).unwrap_or(&self.base)
+    }
+
+    fn variant(&self, name: &str) -> Option<&PromptText> {
+        self.variants.iter().find(|(known, _)| *known == name).map(|(_, text)| text)
+    }
+
     /// Whether this prompt fits a version constraint; see [`check_version`].
     ///
     /// # Errors
     /// 400, see [`PromptError`].
     pub fn check_version(&self, constraint: Option<&str>) -> Result<(), PromptError> {
-        check_version(self.id, &self.version, constraint)
+        check_version(self.id, &self.base.version, constraint)
     }
 }
 
@@ -77,11 +78,17 @@ struct Row {
     id: &'static str,
     unit_primitives: &'static [&'static str],
     file: &'static str,
+    variants: &'static [(&'static str, &'static str)],
 }
 
 macro_rules! prompt {
-    ($id:literal, $primitives:expr) => {
-        Row { id: $id, unit_primitives: &$primitives, file: include_str!(concat!("../../prompts/", $id, ".txt")) }
+    ($id:literal, $primitives:expr $(, $variant:literal)*) => {
+        Row {
+            id: $id,
+            unit_primitives: &$primitives,
+            file: include_str!(concat!("../../prompts/", $id, ".txt")),
+            variants: &[$(($variant, include_str!(concat!("../../prompts/", $id, ".", $variant, ".txt")))),*],
+        }
     };
 }
 
@@ -108,38 +115,24 @@ const ROWS: &[Row] = &[
     prompt!("resolve_vulnerability", ["resolve_vulnerability"]),
     prompt!("review_merge_request", ["review_merge_request"]),
     prompt!("glab_ask_git_command", ["glab_ask_git_command"]),
+    prompt!("categorize_question", ["duo_chat", "duo_classic_chat"]),
+    prompt!("classify_code_review_mention_intent", ["duo_agent_platform"]),
+    prompt!("generate_session_title", ["duo_agent_platform"]),
+    prompt!("summarize_duo_workflow", ["duo_agent_platform"]),
+    prompt!("code_suggestions/completions", ["complete_code"], "gpt", "llama3", "mistral", "qwen"),
+    prompt!("code_suggestions/generations", ["generate_code"], "instruct"),
     // not called by id: the code and chat endpoints render these
-    prompt!("code_suggestions/completions", ["complete_code"]),
-    prompt!("code_suggestions/completions_llama3", ["complete_code"]),
-    prompt!("code_suggestions/completions_gpt", ["complete_code"]),
-    prompt!("code_suggestions/completions_fim", ["complete_code"]),
-    prompt!("code_suggestions/generations", ["generate_code"]),
     prompt!("code_suggestions/generations_plain", ["generate_code"]),
-    prompt!("chat/react", ["duo_chat", "duo_classic_chat"]),
+    prompt!("chat/react", ["duo_chat", "duo_classic_chat"], "instruct"),
 ];
 
 /// Prompts of the table that are part of another endpoint.
-const INTERNAL: [&str; 2] = ["code_suggestions/", "chat/react"];
+const INTERNAL: [&str; 2] = ["code_suggestions/generations_plain", "chat/react"];
 
 fn load(row: &Row) -> Result<Prompt, TemplateError> {
-    let template = Template::parse(row.file)?;
-    let header = |key: &str| template.header.get(key).map(String::as_str);
-    let bad = |key: &str| TemplateError::Header(format!("{key} of {}", row.id));
-    let number = |key: &str| header(key).map(|text| text.parse::<f32>().map_err(|_| bad(key))).transpose();
-    Ok(Prompt {
-        id: row.id,
-        unit_primitives: row.unit_primitives,
-        version: header("version").and_then(|v| Version::parse(v).ok()).ok_or_else(|| bad("version"))?,
-        max_tokens: header("max_tokens").unwrap_or("2048").parse().map_err(|_| bad("max_tokens"))?,
-        temperature: number("temperature")?,
-        stop: header("stop").map(|stop| vec![stop.to_owned()]).unwrap_or_default(),
-        keep: match header("keep") {
-            None | Some("start") => Keep::Start,
-            Some("end") => Keep::End,
-            Some(_) => return Err(bad("keep")),
-        },
-        template,
-    })
+    let variants =
+        row.variants.iter().map(|(name, file)| Ok((*name, PromptText::load(file)?))).collect::<Result<_, _>>()?;
+    Ok(Prompt { id: row.id, unit_primitives: row.unit_primitives, base: PromptText::load(row.file)?, variants })
 }
 
 /// Files are part of the program: that each loads is proved by a test, so none is missing here.
@@ -156,10 +149,9 @@ pub fn all() -> &'static [Prompt] {
 /// 404 for an id that is not ours to serve; its text holds nothing but the id.
 pub fn find(id: &str) -> Result<&'static Prompt, PromptError> {
     let id = id.trim_matches('/');
-    let internal = INTERNAL.iter().any(|start| id.starts_with(start));
     PROMPTS
         .iter()
-        .find(|prompt| prompt.id == id && !internal)
+        .find(|prompt| prompt.id == id && !INTERNAL.contains(&id))
         .ok_or_else(|| PromptError::Unknown(id.chars().filter(|c| !c.is_control()).take(128).collect()))
 }
 
@@ -176,7 +168,11 @@ mod tests {
     fn every_file_loads() {
         for row in ROWS {
             let loaded = load(row).unwrap_or_else(|e| panic!("{}: {e}", row.id));
-            assert_eq!(loaded.version.major, 1, "{}: GitLab asks for ^1.0.0", row.id);
+            assert_eq!(loaded.base.version.major, 1, "{}: GitLab asks for ^1.0.0", row.id);
+            for (name, text) in &loaded.variants {
+                assert_eq!(text.version.major, 1, "{}.{name}", row.id);
+                assert_eq!(text.form, loaded.base.form, "{}.{name}", row.id);
+            }
         }
         assert_eq!(all().len(), ROWS.len());
     }
@@ -184,14 +180,14 @@ mod tests {
     #[test]
     fn the_connection_check_asks_for_few_tokens() {
         let check = find("model_configuration/check").unwrap();
-        assert!(check.max_tokens <= 12, "GitLab up to 18.9 waits 3 s");
+        assert!(check.base.max_tokens <= 12, "GitLab up to 18.9 waits 3 s");
         assert_eq!(check.unit_primitives, ["complete_code"]);
         check.check_version(None).unwrap();
     }
 
     #[test]
     fn unknown_and_internal_ids_are_404_and_name_no_folder() {
-        for id in ["nope", "chat/react", "code_suggestions/generations", "../../etc/passwd", ""] {
+        for id in ["nope", "chat/react", "code_suggestions/generations_plain", "../../etc/passwd", ""] {
             let error = find(id).unwrap_err();
             assert_eq!((error.status(), error.to_string()), (404, format!("Prompt '{id}' not found")));
         }
@@ -200,7 +196,7 @@ mod tests {
     #[test]
     fn each_prompt_of_the_contract_uses_the_inputs_gitlab_sends() {
         let tool = ["input", "selected_text", "language_info", "file_content"];
-        let table: [(&str, &[&str]); 20] = [
+        let table: [(&str, &[&str]); 24] = [
             ("chat/explain_code", &tool),
             (
                 "chat/refactor_code",
@@ -244,9 +240,14 @@ mod tests {
                 ],
             ),
             ("glab_ask_git_command", &["prompt"]),
+            ("categorize_question", &["question", "previous_answer"]),
+            // what GitLab sends to these is not known: whatever it is reaches the model
+            ("classify_code_review_mention_intent", &["all_inputs"]),
+            ("generate_session_title", &["all_inputs"]),
+            ("summarize_duo_workflow", &["all_inputs"]),
         ];
         for (id, inputs) in table {
-            let mut used = find(id).unwrap().template.inputs();
+            let mut used = find(id).unwrap().base.template.inputs();
             used.sort_unstable();
             let mut wanted = inputs.to_vec();
             wanted.sort_unstable();

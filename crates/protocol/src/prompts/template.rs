@@ -73,9 +73,18 @@ impl Values {
         self.0.get(name).is_some_and(|text| !text.trim().is_empty())
     }
 
-    /// All texts, to cut them to a budget.
-    pub fn texts_mut(&mut self) -> Vec<&mut String> {
-        self.0.values_mut().collect()
+    /// All inputs, to cut them to a budget.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = (&str, &mut String)> {
+        self.0.iter_mut().map(|(name, text)| (name.as_str(), text))
+    }
+
+    /// All inputs but the blank ones, each between tags of its name.
+    pub fn blocks(&self) -> String {
+        let plain = |name: &str| -> String {
+            name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(64).collect()
+        };
+        let filled = self.0.iter().filter(|(_, text)| !text.trim().is_empty());
+        filled.map(|(name, text)| format!("<{0}>\n{1}\n</{0}>\n", plain(name), text.trim())).collect()
     }
 
     /// Keeps only the inputs that `template` uses: others must cost no budget.

@@ -186,7 +186,7 @@ mod tests {
     use crate::react::{GitlabVersion, offered};
 
     fn run(family: Family, pieces: &[&str]) -> Vec<AgentEvent> {
-        let tools = offered(|_| true, GitlabVersion::parse("18.9"));
+        let tools = offered(|_| true, GitlabVersion::parse("18.9"), true);
         let mut parser = TurnParser::new(family, &tools);
         let mut out: Vec<AgentEvent> = pieces.iter().flat_map(|piece| parser.push(piece)).collect();
         out.extend(parser.finish(Some(&StopReason::EndTurn)));

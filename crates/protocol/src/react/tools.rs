@@ -87,11 +87,20 @@ pub const TOOLS: &[Tool] = &[
     },
 ];
 
+/// The tool that needs an index of the documentation.
+const DOCUMENTATION: &str = "gitlab_documentation";
+
 /// The tools a turn may offer: the token holds the unit primitive (`allowed`), and the GitLab knows the tool. Without
-/// a version only the tools every GitLab has are offered.
-pub fn offered(allowed: impl Fn(&str) -> bool, version: Option<GitlabVersion>) -> Vec<&'static Tool> {
+/// a version only the tools every GitLab has are offered. `documentation`: there is an index of GitLab's documentation;
+/// without one the tool would end every question about GitLab in a search that finds nothing.
+pub fn offered(
+    allowed: impl Fn(&str) -> bool,
+    version: Option<GitlabVersion>,
+    documentation: bool,
+) -> Vec<&'static Tool> {
     TOOLS
         .iter()
+        .filter(|tool| documentation || tool.name != DOCUMENTATION)
         .filter(|tool| allowed(tool.unit_primitive))
         .filter(|tool| tool.since.is_none_or(|since| version.is_some_and(|version| version >= since)))
         .collect()
@@ -103,7 +112,7 @@ mod tests {
 
     fn names(version: Option<&str>, allowed: &[&str]) -> Vec<&'static str> {
         let version = version.map(|v| GitlabVersion::parse(v).unwrap());
-        offered(|up| allowed.is_empty() || allowed.contains(&up), version).iter().map(|t| t.name).collect()
+        offered(|up| allowed.is_empty() || allowed.contains(&up), version, true).iter().map(|t| t.name).collect()
     }
 
     #[test]
@@ -115,6 +124,15 @@ mod tests {
         assert_eq!(names(Some("18.9.0-pre"), &[]).len(), 6);
         assert_eq!(names(Some("19.0"), &[]).len(), 7);
         assert_eq!(names(Some("18.9"), &["ask_issue", "ask_commit"]), ["commit_reader", "issue_reader"]);
+    }
+
+    #[test]
+    fn documentation_is_searched_only_where_there_is_an_index() {
+        let version = GitlabVersion::parse("18.9");
+        let with = |index| offered(|_| true, version, index).iter().any(|tool| tool.name == "gitlab_documentation");
+        assert!(with(true) && !with(false));
+        let without_the_right = offered(|up| up != "documentation_search", version, true);
+        assert!(without_the_right.iter().all(|tool| tool.name != "gitlab_documentation"));
     }
 
     #[test]
