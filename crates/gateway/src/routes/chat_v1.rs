@@ -5,7 +5,8 @@ use duo_protocol::contract::{ChatV1Body, chat_v1_answer};
 use duo_protocol::failure::Surface;
 use duo_protocol::families::context_window;
 use duo_protocol::model::ModelRequest;
-use duo_protocol::postprocess::{ProseStream, prose};
+use duo_protocol::postprocess::{PromptStream, prose};
+use duo_protocol::prompts::AnswerForm;
 use http::StatusCode;
 
 use super::code::STREAM_TYPE;
@@ -44,7 +45,7 @@ pub(super) async fn chat(served: &Served, invokable: &str) -> Result<Answer, Ear
     let ask = |place: &Place| asked(&request, place);
     if request.stream {
         let events = inference.stream(ask).await?;
-        let prose = ProseStream::new(events.place().family);
+        let prose = PromptStream::new(AnswerForm::Prose, events.place().family);
         return Ok(answer::streamed(STREAM_TYPE, body(events, RawPrompt(prose))));
     }
     let Answered { answer, place } = inference.complete(ask).await?;
