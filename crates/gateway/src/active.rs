@@ -1,21 +1,21 @@
 //! What is in force: environment and mounted configuration joined into one immutable value, swapped as a whole, so that
 //! a request sees one configuration from its beginning to its end.
 
+mod providers;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duo_gateway_config::{GatewayConfig, LogLevel, UndeclaredModels};
+use duo_gateway_config::{LogLevel, UndeclaredModels};
 
 use crate::auth::{LocalKeys, Rules, Sources};
 use crate::config_store::{LoadError, Mounted};
-use crate::secret::Secret;
 use crate::settings::{Chat, Settings};
 use crate::trust::{Trust, read_bundle};
-use crate::upstream::bedrock::{Account, Credentials};
-use crate::upstream::way::{ProxyChoice, Way};
-use crate::upstream::{Clients, Common, Declared, Directory, Place, PlaceSpec, Timeouts};
+use crate::upstream::way::Way;
+use crate::upstream::{Clients, Declared, Directory, Place, PlaceSpec, Timeouts};
 
 /// Time for one model call where nothing else is said.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -52,19 +52,14 @@ impl Active {
     /// [`LoadError`], naming the file or field.
     pub fn build(settings: &Settings, mounted: Option<&Mounted>, previous: Option<&Self>) -> Result<Self, LoadError> {
         let config = mounted.map(|mounted| &mounted.config);
-        let way = Way { trust: trust(settings, mounted)?, proxy: proxy(config), certificate: None };
+        let way = Way { trust: trust(settings, mounted)?, proxy: providers::proxy(config), certificate: None };
         let discovery = match previous {
             Some(old) if old.way == way => old.sources.client.clone(),
             _ => way.discovery_client()?,
         };
         let overall = seconds(config.and_then(|config| config.request_timeout_seconds)).unwrap_or(DEFAULT_TIMEOUT);
         let first_byte = seconds(config.and_then(|config| config.first_byte_timeout_seconds)).unwrap_or(overall);
-        let common = Common {
-            way: way.clone(),
-            extra_headers: settings.custom_models.extra_headers.clone(),
-            disable_streaming: settings.custom_models.disable_streaming,
-            bedrock: bedrock(settings, mounted)?,
-        };
+        let common = providers::common(settings, mounted, &way)?;
         let clients = Arc::new(Clients::new(common, previous.map(|old| &*old.upstream))?);
         let directory = directory(settings, mounted, &clients)?;
         clients.settle();
@@ -184,44 +179,4 @@ fn trust(settings: &Settings, mounted: Option<&Mounted>) -> Result<Trust, LoadEr
     }
     let bundles: Vec<(&str, &[u8])> = bundles.iter().map(|(name, pem)| (name.as_str(), pem.as_slice())).collect();
     Trust::gather(&bundles).map_err(|text| problem("certificates", text))
-}
-
-fn proxy(config: Option<&GatewayConfig>) -> ProxyChoice {
-    let Some(proxy) = config.and_then(|config| config.proxy.as_ref()) else { return ProxyChoice::Environment };
-    let url = |url: &Option<String>| url.as_deref().map(str::trim).filter(|url| !url.is_empty()).map(Secret::new);
-    ProxyChoice::Rules {
-        https: url(&proxy.https_proxy),
-        http: url(&proxy.http_proxy),
-        except: proxy.no_proxy.join(","),
-    }
-}
-
-fn bedrock(settings: &Settings, mounted: Option<&Mounted>) -> Result<Account, LoadError> {
-    let mut account = Account {
-        region: settings.aws_region.clone(),
-        endpoint: settings.bedrock_endpoint.clone(),
-        ..Account::default()
-    };
-    let declared = mounted.and_then(|mounted| Some((mounted, mounted.config.providers.bedrock.as_ref()?)));
-    if let Some((mounted, bedrock)) = declared {
-        account.region = Some(bedrock.region.clone());
-        account.endpoint = bedrock.endpoint.clone().or(account.endpoint);
-        account.fips = bedrock.fips;
-        if bedrock.credentials {
-            account.credentials = mounted_credentials(mounted)?;
-        }
-    }
-    Ok(account)
-}
-
-/// The AWS variables as files: a bearer key alone, or an access key.
-fn mounted_credentials(mounted: &Mounted) -> Result<Credentials, LoadError> {
-    if let Some(key) = mounted.optional_secret("AWS_BEARER_TOKEN_BEDROCK")? {
-        return Ok(Credentials::Bearer(key));
-    }
-    Ok(Credentials::Keys {
-        id: mounted.secret("AWS_ACCESS_KEY_ID")?,
-        secret: mounted.secret("AWS_SECRET_ACCESS_KEY")?,
-        session: mounted.optional_secret("AWS_SESSION_TOKEN")?,
-    })
 }

@@ -13,6 +13,7 @@ pub mod auth;
 pub mod config_store;
 mod context;
 pub mod docs_index;
+mod encrypted_key;
 mod gateway;
 mod inference;
 mod listen;

@@ -4,12 +4,16 @@
 //! Pure: the environment comes in as a function. What the mounted configuration says wins over what is read here; the
 //! two are joined in [`crate::active`]. Names and defaults of the variables: GitLab 17.10 to 19.x.
 
+mod providers;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use crate::secret::Secret;
+
+pub use providers::{Mtls, Providers, Vertex};
 
 /// Everything the process is told at its start.
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub struct Settings {
     pub aws_region: Option<String>,
     /// `AWS_BEDROCK_RUNTIME_ENDPOINT` or `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`.
     pub bedrock_endpoint: Option<String>,
+    /// What model servers are told and asked.
+    pub providers: Providers,
     /// `REQUESTS_CA_BUNDLE`: certificates trusted in addition (`SSL_CERT_FILE` is read with the system's own).
     pub extra_ca_file: Option<PathBuf>,
     /// `DUO_GATEWAY_DOCS_INDEX`: the documentation index, where the mounted configuration names none.
@@ -109,10 +115,8 @@ pub struct Logging {
 
 /// Variables of the official image that change who may read or do what. To pass over one of them in silence would leave
 /// the administrator believing in a protection that is not there.
-const UNSUPPORTED: [(&str, &str); 4] = [
+const UNSUPPORTED: [(&str, &str); 2] = [
     ("AIGW_FASTAPI__TLS__ENABLED", "this gateway does not end TLS itself: put a proxy or an Ingress in front of it"),
-    ("AIGW_MTLS__ENABLED", "client certificates towards model servers are not supported"),
-    ("AIGW_BEDROCK_GUARDRAIL_CONFIG", "guardrails are not supported"),
     ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "signatures are always checked; AIGW_AUTH__BYPASS_EXTERNAL lets everybody in"),
 ];
 
@@ -196,6 +200,7 @@ impl Settings {
                 Some(url) => Some(url),
                 None => env.url("AWS_ENDPOINT_URL_BEDROCK_RUNTIME")?,
             },
+            providers: providers::read(&env)?,
             extra_ca_file: env.text("REQUESTS_CA_BUNDLE").map(PathBuf::from),
             docs_index: env.text("DUO_GATEWAY_DOCS_INDEX").map(PathBuf::from),
             drain: env.seconds("DUO_GATEWAY_DRAIN_SECONDS")?.unwrap_or(Duration::from_secs(10)),
@@ -350,7 +355,7 @@ mod tests {
             ("AIGW_LOGGING__LEVEL", "loud"),
             ("AWS_BEDROCK_RUNTIME_ENDPOINT", "vpce"),
             ("AIGW_FASTAPI__TLS__ENABLED", "true"),
-            ("AIGW_MTLS__ENABLED", "1"),
+            ("AIGW_MTLS__ENABLED", "maybe"),
             ("AIGW_BEDROCK_GUARDRAIL_CONFIG", "{}"),
             ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "true"),
         ] {

@@ -25,6 +25,8 @@ pub struct Capability {
     pub stop: bool,
     /// How many stop sequences may be sent.
     pub most_stops: usize,
+    /// Stop sequences of nothing but white space. Without: left out.
+    pub blank_stops: bool,
     /// The conversation must begin with a user turn and roles must alternate.
     pub strict_turns: bool,
     /// vLLM's `continue_final_message`.
@@ -33,6 +35,10 @@ pub struct Capability {
     pub token_limit: TokenLimit,
     /// Tokens a reasoning model spends before it answers; they count against the limit, so they are added to it.
     pub thinking_tokens: u32,
+    /// The provider keeps a marked beginning of at least so many tokens between calls. Without: marks are refused.
+    pub prompt_cache: Option<u32>,
+    /// Native tool calls. Chat does without them (ReAct is text), so that it works with every model.
+    pub tools: bool,
     /// The longest answer the model can be asked for, when it is less than what the features want.
     pub most_tokens: Option<u32>,
 }

@@ -109,6 +109,7 @@ pub fn phrase(code: u16) -> &'static str {
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        529 => "Overloaded",
         _ if code < 400 => "Redirect",
         _ if code < 500 => "Client Error",
         _ => "Server Error",
@@ -164,8 +165,10 @@ pub fn cleaned(failure: UpstreamFailure, key: Option<&str>, asked: &[ChatMessage
     }
 }
 
-/// How keys begin: OpenAI and its like, AWS, Bedrock's bearer keys, JSON web tokens, GitLab, Slack.
-const KEY_STARTS: [&str; 9] = ["sk-", "sk_", "AKIA", "ASIA", "ABSK", "bedrock-api-key-", "eyJ", "glpat-", "xox"];
+/// How keys begin: OpenAI and its like, AWS, Bedrock's bearer keys, JSON web tokens, GitLab, Slack,
+/// Google.
+const KEY_STARTS: [&str; 11] =
+    ["sk-", "sk_", "AKIA", "ASIA", "ABSK", "bedrock-api-key-", "eyJ", "glpat-", "xox", "ya29", "AIza"];
 
 fn scrub_word(word: &str) -> &str {
     let bare = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');

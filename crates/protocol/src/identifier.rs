@@ -22,6 +22,8 @@ pub enum Provider {
     VertexAi,
     /// `anthropic`: Anthropic's Messages API.
     Anthropic,
+    /// `bedrock_mantle`: Bedrock's OpenAI-compatible door, by a Bedrock API key.
+    BedrockMantle,
     /// Any other name, as written.
     Other(String),
 }
@@ -35,6 +37,7 @@ impl Provider {
             "azure" => Provider::Azure,
             "vertex_ai" => Provider::VertexAi,
             "anthropic" => Provider::Anthropic,
+            "bedrock_mantle" => Provider::BedrockMantle,
             other => Provider::Other(other.to_owned()),
         }
     }
@@ -48,6 +51,7 @@ impl Provider {
             Provider::Azure => "azure",
             Provider::VertexAi => "vertex_ai",
             Provider::Anthropic => "anthropic",
+            Provider::BedrockMantle => "bedrock_mantle",
             Provider::Other(name) => name,
         }
     }
@@ -58,9 +62,9 @@ impl Provider {
         !matches!(self, Provider::Bedrock | Provider::VertexAi)
     }
 
-    /// Whether the server speaks the OpenAI chat completions format.
+    /// Whether the server speaks the OpenAI chat completions format. Vertex AI does so for some models.
     pub fn speaks_openai(&self) -> bool {
-        matches!(self, Provider::CustomOpenai | Provider::OpenAi | Provider::Azure)
+        matches!(self, Provider::CustomOpenai | Provider::OpenAi | Provider::Azure | Provider::BedrockMantle)
     }
 }
 
@@ -118,7 +122,8 @@ mod tests {
             ("my-model", Provider::CustomOpenai, "my-model"),
             ("azure/gpt-35-turbo", Provider::Azure, "gpt-35-turbo"),
             ("vertex_ai/gemini-2", Provider::VertexAi, "gemini-2"),
-            ("bedrock_mantle/x", Provider::Other("bedrock_mantle".into()), "x"),
+            ("bedrock_mantle/x", Provider::BedrockMantle, "x"),
+            ("acme/x", Provider::Other("acme".into()), "x"),
             (" openai/gpt ", Provider::OpenAi, "gpt"),
         ];
         for (raw, provider, model) in table {

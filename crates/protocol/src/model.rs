@@ -91,8 +91,6 @@ pub struct FillInMiddle {
     pub prefix: String,
     /// Behind the gap.
     pub suffix: String,
-    /// Both in the family's fill-in-the-middle format; `None` where the family has none.
-    pub text: Option<String>,
 }
 
 /// Shows the lengths only.
@@ -171,6 +169,17 @@ impl StopReason {
             "stop_sequence" => StopReason::StopSequence,
             "length" | "max_tokens" => StopReason::MaxTokens,
             "content_filter" => StopReason::ContentFiltered,
+            other => StopReason::Other(other.chars().take(64).collect()),
+        }
+    }
+
+    /// Reads a `stop_reason` of Anthropic's Messages API.
+    pub fn from_anthropic(name: &str) -> Self {
+        match name {
+            "end_turn" => StopReason::EndTurn,
+            "stop_sequence" => StopReason::StopSequence,
+            "max_tokens" | "model_context_window_exceeded" => StopReason::MaxTokens,
+            "refusal" => StopReason::ContentFiltered,
             other => StopReason::Other(other.chars().take(64).collect()),
         }
     }

@@ -133,7 +133,10 @@ impl<'a> Inference<'a> {
     }
 
     fn options(&self) -> CallOptions {
-        CallOptions { timeouts: self.timeouts }
+        CallOptions {
+            timeouts: self.timeouts,
+            prompt_cache: self.served.header("x-gitlab-model-prompt-cache-enabled") != Some("false"),
+        }
     }
 
     fn failed(&self, failure: &UpstreamFailure) -> Box<Answer> {

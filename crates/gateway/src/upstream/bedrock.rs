@@ -10,18 +10,22 @@ mod convert;
 mod failure;
 mod http;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::types::ConverseStreamOutput;
+use duo_gateway_config::Guardrail;
+use duo_protocol::cache::CacheMarks;
 use duo_protocol::model::{ChatMessage, ModelAnswer, ModelEvent, ModelRequest, StopReason, UpstreamFailure};
 use futures::stream;
 use tokio::sync::OnceCell;
 
 pub use client::{Account, Credentials, Role};
 
+use super::stream::whole;
 use super::way::Way;
-use super::{ModelStream, Place};
+use super::{Clients, ModelStream};
 
 /// The caller of Bedrock. Cheap to clone; clones share connections and credentials.
 #[derive(Clone)]
@@ -58,19 +62,20 @@ impl Bedrock {
         self.inner.client.get_or_try_init(|| client::connect(&self.inner.account, self.inner.http.clone())).await
     }
 
-    pub(super) async fn complete(&self, place: &Place, request: &ModelRequest) -> Result<ModelAnswer, UpstreamFailure> {
-        let input = convert::request(request)?;
+    async fn converse(&self, ask: &Ask<'_>, guardrail: Option<&Guardrail>) -> Result<ModelAnswer, UpstreamFailure> {
+        let input = convert::request(ask.request, ask.marks)?;
         let output = self
             .client()
             .await?
             .converse()
-            .model_id(place.model())
+            .model_id(ask.model)
             .set_messages(Some(input.messages))
             .set_system(input.system)
             .inference_config(input.inference)
+            .set_guardrail_config(guardrail.map(convert::guardrail))
             .send()
             .await
-            .map_err(|error| failure::of_call(&error, &request.messages))?;
+            .map_err(|error| self.failed(failure::of_call(&error, &ask.request.messages)))?;
         Ok(ModelAnswer {
             text: output.output().map(convert::text).unwrap_or_default(),
             stop: StopReason::from_bedrock(output.stop_reason().as_str()),
@@ -78,20 +83,25 @@ impl Bedrock {
         })
     }
 
-    pub(super) async fn stream(&self, place: &Place, request: &ModelRequest) -> Result<ModelStream, UpstreamFailure> {
-        let input = convert::request(request)?;
+    async fn converse_stream(
+        &self,
+        ask: &Ask<'_>,
+        guardrail: Option<&Guardrail>,
+    ) -> Result<ModelStream, UpstreamFailure> {
+        let input = convert::request(ask.request, ask.marks)?;
         let output = self
             .client()
             .await?
             .converse_stream()
-            .model_id(place.model())
+            .model_id(ask.model)
             .set_messages(Some(input.messages))
             .set_system(input.system)
             .inference_config(input.inference)
+            .set_guardrail_config(guardrail.map(convert::stream_guardrail))
             .send()
             .await
-            .map_err(|error| failure::of_call(&error, &request.messages))?;
-        let asked: Arc<[ChatMessage]> = request.messages.clone().into();
+            .map_err(|error| self.failed(failure::of_call(&error, &ask.request.messages)))?;
+        let asked: Arc<[ChatMessage]> = ask.request.messages.clone().into();
         let state = (output.stream, asked);
         Ok(Box::pin(stream::try_unfold(state, |(mut receiver, asked)| async move {
             loop {
@@ -106,6 +116,58 @@ impl Bedrock {
                 }
             }
         })))
+    }
+
+    /// With the cure, where AWS' words leave people alone.
+    fn failed(&self, failure: UpstreamFailure) -> UpstreamFailure {
+        failure::explained(failure, self.inner.account.region.as_deref())
+    }
+}
+
+/// What is asked of a model of Bedrock.
+pub(super) struct Ask<'a> {
+    pub model: &'a str,
+    pub request: &'a ModelRequest,
+    pub marks: CacheMarks,
+}
+
+/// A way in to one model.
+#[derive(Debug)]
+pub(super) struct Door {
+    caller: Bedrock,
+    guardrail: Option<Guardrail>,
+    /// Until then whole answers only: streaming is denied, and policies change.
+    whole_until: Mutex<Option<Instant>>,
+}
+
+/// So long a denied stream is not asked for again.
+const DENIED: Duration = Duration::from_secs(600);
+
+impl Door {
+    pub fn new(caller: Bedrock, clients: &Clients) -> Self {
+        Self { caller, guardrail: clients.common.guardrail.clone(), whole_until: Mutex::default() }
+    }
+
+    pub async fn complete(&self, ask: &Ask<'_>) -> Result<ModelAnswer, UpstreamFailure> {
+        self.caller.converse(ask, self.guardrail.as_ref()).await
+    }
+
+    /// Least-privilege policies often allow `bedrock:InvokeModel` alone; such an account gets its answer in one piece.
+    pub async fn stream(&self, ask: &Ask<'_>) -> Result<ModelStream, UpstreamFailure> {
+        let denied = *self.whole_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if denied.is_none_or(|until| Instant::now() >= until) {
+            match self.caller.converse_stream(ask, self.guardrail.as_ref()).await {
+                Err(failure) if failure::denies_streaming(&failure) => {
+                    *self.whole_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + DENIED);
+                    tracing::warn!(
+                        model = ask.model,
+                        "bedrock:InvokeModelWithResponseStream is denied: answers come in one piece"
+                    );
+                }
+                other => return other,
+            }
+        }
+        Ok(whole(self.complete(ask).await?))
     }
 }
 

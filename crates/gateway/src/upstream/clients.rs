@@ -1,11 +1,13 @@
 //! The clients of all places of one configuration: made once for each different way or account, shared between places,
 //! and taken over from the last configuration where nothing changed, so that connections live on.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use duo_gateway_config::Guardrail;
 use http::{HeaderName, HeaderValue};
 
 use super::bedrock::{self, Bedrock};
+use super::google::{self, Tokens};
 use super::way::Way;
 use crate::config_store::LoadError;
 
@@ -20,6 +22,25 @@ pub struct Common {
     pub disable_streaming: bool,
     /// AWS Bedrock where a place says nothing else.
     pub bedrock: bedrock::Account,
+    /// A guardrail for every call of Bedrock.
+    pub guardrail: Option<Guardrail>,
+    /// Version of Azure's deployments API where a place names none; `None`: the versionless API.
+    pub azure_api_version: Option<String>,
+    /// Google Vertex AI, where it has settings.
+    pub vertex: Option<Vertex>,
+}
+
+/// Google Vertex AI: where, and with whose credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vertex {
+    /// Google Cloud project.
+    pub project: String,
+    /// Location where a place names none.
+    pub location: String,
+    /// In place of the location's public address.
+    pub endpoint: Option<String>,
+    /// Where access tokens come from.
+    pub source: google::Source,
 }
 
 /// Makes and keeps the clients of one configuration.
@@ -37,9 +58,11 @@ pub struct Clients {
 struct Made {
     ways: Vec<(Way, reqwest::Client)>,
     accounts: Vec<Bedrock>,
+    google: Vec<(Way, Arc<Tokens>)>,
     /// Of the last configuration; whatever is not asked for again goes with [`Clients::settle`].
     spare_ways: Vec<(Way, reqwest::Client)>,
     spare_accounts: Vec<Bedrock>,
+    spare_google: Vec<(Way, Arc<Tokens>)>,
 }
 
 impl Clients {
@@ -53,6 +76,7 @@ impl Clients {
             let old = previous.made.lock().unwrap_or_else(PoisonError::into_inner);
             made.spare_ways.clone_from(&old.ways);
             made.spare_accounts.clone_from(&old.accounts);
+            made.spare_google.clone_from(&old.google);
         }
         let http = made.http(&common.way)?;
         let bedrock = made.bedrock(common.bedrock.clone(), &common.way)?;
@@ -75,11 +99,26 @@ impl Clients {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).bedrock(account, way)
     }
 
+    /// Google's access tokens, fetched over the client that goes `way`.
+    pub(super) fn google(&self, way: &Way, client: &reqwest::Client) -> Arc<Tokens> {
+        let source = self.common.vertex.as_ref().map_or_else(google::Source::metadata, |vertex| vertex.source.clone());
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |(known, tokens): &&(Way, Arc<Tokens>)| known == way && *tokens.source() == source;
+        if let Some((_, tokens)) = made.google.iter().find(same) {
+            return tokens.clone();
+        }
+        let spare = made.spare_google.iter().find(same).map(|(_, tokens)| tokens.clone());
+        let tokens = spare.unwrap_or_else(|| Arc::new(Tokens::new(source, client.clone())));
+        made.google.push((way.clone(), tokens.clone()));
+        tokens
+    }
+
     /// All places are built: what is left of the last configuration is let go.
     pub fn settle(&self) {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.spare_ways = Vec::new();
         made.spare_accounts = Vec::new();
+        made.spare_google = Vec::new();
     }
 }
 
@@ -123,8 +162,15 @@ impl Clients {
             proxy: super::way::ProxyChoice::None,
             certificate: None,
         };
-        let bedrock = bedrock::Account::default();
-        let common = Common { way, extra_headers: Vec::new(), disable_streaming: false, bedrock };
+        let common = Common {
+            way,
+            extra_headers: Vec::new(),
+            disable_streaming: false,
+            bedrock: bedrock::Account::default(),
+            guardrail: None,
+            azure_api_version: None,
+            vertex: None,
+        };
         std::sync::Arc::new(Self::new(common, None).unwrap())
     }
 }

@@ -4,8 +4,10 @@
 
 pub mod bedrock;
 mod clients;
-pub mod openai;
+pub mod google;
+mod json;
 mod place;
+mod reach;
 mod resolve;
 mod stream;
 pub mod way;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use duo_protocol::model::{ModelEvent, UpstreamFailure};
 use futures::Stream;
 
-pub use clients::{Clients, Common};
+pub use clients::{Clients, Common, Vertex};
 pub use place::{CallOptions, Place, PlaceSpec};
 pub use resolve::{Declared, Directory, Target};
 

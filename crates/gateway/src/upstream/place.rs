@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use duo_gateway_config::{ConfigError, Connection, normal_endpoint};
+use duo_protocol::cache::{CacheMarks, marks};
 use duo_protocol::capability::Capability;
 use duo_protocol::contract::Invalid;
 use duo_protocol::family::Family;
 use duo_protocol::identifier::{Identifier, Provider};
 use duo_protocol::model::{ModelAnswer, ModelRequest, UpstreamFailure};
 
-use super::bedrock::{Bedrock, Role};
-use super::way::{ClientCertificate, ProxyChoice, Way};
-use super::{Clients, ModelStream, Timeouts, openai, stream};
+use super::json::{self, door::Plan};
+use super::{Clients, ModelStream, Timeouts, bedrock, reach, stream};
 use crate::config_store::{LoadError, Mounted};
 use crate::secret::Secret;
 
@@ -31,9 +31,17 @@ pub struct Place {
     pub capability: Capability,
     /// Mark the stable beginning of long prompts for the provider's cache.
     pub prompt_caching: bool,
-    pub(super) http: reqwest::Client,
-    pub(super) bedrock: Bedrock,
-    pub(super) clients: Arc<Clients>,
+    door: Door,
+    disable_streaming: bool,
+}
+
+/// How it is spoken to.
+#[derive(Debug)]
+enum Door {
+    Bedrock(bedrock::Door),
+    Json(json::door::Door),
+    /// It cannot be called as it is declared; each call gets this answer, and other models are not touched.
+    Closed(UpstreamFailure),
 }
 
 /// A place as the configuration declares it: a model itself, a replica of it, or a fallback.
@@ -60,6 +68,8 @@ pub struct PlaceSpec<'a> {
 pub struct CallOptions {
     /// Times.
     pub timeouts: Timeouts,
+    /// Whether the caller wants the provider's prompt cache; counts where [`Place::prompt_caching`] does, too.
+    pub prompt_cache: bool,
 }
 
 impl Place {
@@ -73,8 +83,21 @@ impl Place {
         clients: Arc<Clients>,
     ) -> Self {
         let capability = duo_protocol::capability::of(&identifier, family);
-        let (http, bedrock) = (clients.http.clone(), clients.bedrock.clone());
-        Self { identifier, family, endpoint, api_key, capability, prompt_caching: true, http, bedrock, clients }
+        let door = match identifier.provider {
+            Provider::Bedrock => Door::Bedrock(bedrock::Door::new(clients.bedrock.clone(), &clients)),
+            _ => Door::json(Plan {
+                identifier: &identifier,
+                family,
+                endpoint: endpoint.as_deref(),
+                key: api_key.as_ref(),
+                connection: &Connection::default(),
+                way: &clients.common.way,
+                client: clients.http.clone(),
+                clients: &clients,
+            }),
+        };
+        let disable_streaming = clients.common.disable_streaming;
+        Self { identifier, family, endpoint, api_key, capability, prompt_caching: true, door, disable_streaming }
     }
 
     /// A declared place with the files of the mounted folder that it names. Clients are shared with all places that
@@ -91,15 +114,36 @@ impl Place {
         let identifier = Identifier::parse(spec.identifier).map_err(|invalid| refuse("identifier", &invalid))?;
         let endpoint = spec.endpoint.and_then(normal_endpoint);
         let api_key = spec.api_key_file.map(|file| mounted.secret(file)).transpose()?;
-        let mut place = Self::new(identifier, family, endpoint, api_key, clients.clone());
-        place.prompt_caching = spec.prompt_caching.unwrap_or(true);
-        let way = way(spec.connection, mounted, &clients.common.way)?;
-        if place.identifier.provider == Provider::Bedrock {
-            place.bedrock = clients.bedrock(account(spec.connection, clients), &way)?;
-        } else {
-            place.http = clients.http(&way)?;
+        let way = reach::way(spec.connection, mounted, &clients.common.way)?;
+        let door = match identifier.provider {
+            Provider::Bedrock => {
+                let account = reach::account(spec.connection, &clients.common.bedrock);
+                Door::Bedrock(bedrock::Door::new(clients.bedrock(account, &way)?, clients))
+            }
+            _ => Door::json(Plan {
+                identifier: &identifier,
+                family,
+                endpoint: endpoint.as_deref(),
+                key: api_key.as_ref(),
+                connection: spec.connection,
+                client: clients.http(&way)?,
+                way: &way,
+                clients,
+            }),
+        };
+        if let Door::Closed(failure) = &door {
+            tracing::error!(field = spec.field, error = %failure, "the model cannot be called as it is declared");
         }
-        Ok(Arc::new(place))
+        Ok(Arc::new(Self {
+            capability: duo_protocol::capability::of(&identifier, family),
+            identifier,
+            family,
+            endpoint,
+            api_key,
+            prompt_caching: spec.prompt_caching.unwrap_or(true),
+            door,
+            disable_streaming: clients.common.disable_streaming,
+        }))
     }
 
     /// The identifier without its kind, as the model server knows the model.
@@ -117,10 +161,11 @@ impl Place {
         options: &CallOptions,
     ) -> Result<ModelAnswer, UpstreamFailure> {
         let answer = async {
-            match &self.identifier.provider {
-                Provider::Bedrock => self.bedrock.complete(self, request).await,
-                kind if kind.speaks_openai() => openai::complete(self, request).await,
-                kind => Err(unsupported(kind.as_str())),
+            let marks = self.marks(request, options);
+            match &self.door {
+                Door::Bedrock(door) => door.complete(&self.bedrock(request, marks)).await,
+                Door::Json(door) => json::Call { place: self, door, request, marks }.complete().await,
+                Door::Closed(failure) => Err(failure.clone()),
             }
         };
         tokio::time::timeout(options.timeouts.overall, answer).await.unwrap_or(Err(UpstreamFailure::Timeout))
@@ -132,69 +177,38 @@ impl Place {
     /// # Errors
     /// [`UpstreamFailure`] when nothing of the answer has come.
     pub async fn stream(&self, request: &ModelRequest, options: &CallOptions) -> Result<ModelStream, UpstreamFailure> {
-        if self.clients.common.disable_streaming {
+        if self.disable_streaming {
             return Ok(stream::whole(self.complete(request, options).await?));
         }
         let deadline = tokio::time::Instant::now() + options.timeouts.overall;
         let start = async {
-            let stream = match &self.identifier.provider {
-                Provider::Bedrock => self.bedrock.stream(self, request).await?,
-                kind if kind.speaks_openai() => openai::stream(self, request).await?,
-                kind => return Err(unsupported(kind.as_str())),
+            let marks = self.marks(request, options);
+            let stream = match &self.door {
+                Door::Bedrock(door) => door.stream(&self.bedrock(request, marks)).await?,
+                Door::Json(door) => json::Call { place: self, door, request, marks }.stream().await?,
+                Door::Closed(failure) => return Err(failure.clone()),
             };
             stream::started(stream, deadline).await
         };
         let first_byte = options.timeouts.first_byte.min(options.timeouts.overall);
         tokio::time::timeout(first_byte, start).await.unwrap_or(Err(UpstreamFailure::Timeout))
     }
+
+    fn marks(&self, request: &ModelRequest, options: &CallOptions) -> CacheMarks {
+        if self.prompt_caching && options.prompt_cache {
+            marks(request, &self.capability)
+        } else {
+            CacheMarks::default()
+        }
+    }
+
+    fn bedrock<'a>(&'a self, request: &'a ModelRequest, marks: CacheMarks) -> bedrock::Ask<'a> {
+        bedrock::Ask { model: self.model(), request, marks }
+    }
 }
 
-/// The common way with what the connection says otherwise.
-fn way(connection: &Connection, mounted: &Mounted, common: &Way) -> Result<Way, LoadError> {
-    let mut way = common.clone();
-    if let Some(file) = &connection.ca_bundle_file {
-        let problem = |problem| LoadError::File { file: file.clone(), problem };
-        way.trust = way.trust.with(&[(file, mounted.secret(file)?.expose().as_bytes())]).map_err(problem)?;
-    }
-    if let Some(files) = &connection.client_certificate {
-        let (certificate, key) = (mounted.secret(&files.certificate_file)?, mounted.secret(&files.key_file)?);
-        let names = (files.certificate_file.as_str(), files.key_file.as_str());
-        way.certificate = Some(ClientCertificate::read(&certificate, &key, names)?);
-    }
-    match connection.proxy_url.as_deref().map(str::trim) {
-        None => {}
-        Some("") => way.proxy = ProxyChoice::None,
-        Some(url) => way.proxy = ProxyChoice::One(Secret::new(url)),
-    }
-    Ok(way)
-}
-
-/// The common account with what the connection says otherwise.
-fn account(connection: &Connection, clients: &Clients) -> super::bedrock::Account {
-    let mut account = clients.common.bedrock.clone();
-    if let Some(region) = &connection.region
-        && account.region.as_ref() != Some(region)
-    {
-        account.region = Some(region.clone());
-        account.endpoint = None;
-    }
-    if let Some(endpoint) = &connection.endpoint {
-        account.endpoint = Some(endpoint.clone());
-    }
-    account.role = connection.assume_role.as_ref().map(|role| Role {
-        arn: role.role_arn.clone(),
-        external_id: role.external_id.clone(),
-        sts_endpoint: role.sts_endpoint.clone(),
-    });
-    account
-}
-
-fn unsupported(kind: &str) -> UpstreamFailure {
-    UpstreamFailure::Status {
-        code: 400,
-        reason: format!(
-            "models of kind '{kind}' cannot be called by this gateway; use bedrock/, custom_openai/ or azure/"
-        ),
-        retry_after: None,
+impl Door {
+    fn json(plan: Plan<'_>) -> Self {
+        plan.open().map_or_else(Self::Closed, Self::Json)
     }
 }

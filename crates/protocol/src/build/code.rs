@@ -8,7 +8,7 @@ use crate::families::{
 };
 use crate::family::Family;
 use crate::language::detect;
-use crate::model::{ChatMessage, ModelRequest};
+use crate::model::{ChatMessage, FillInMiddle, ModelRequest};
 use crate::prompts::{Values, internal};
 
 /// What the code endpoints have in common, however the body came.
@@ -56,14 +56,16 @@ pub fn completion_request(input: &CodeInput<'_>, family: Family) -> ModelRequest
                 messages.extend(prompt.for_family(family).template.render(&values));
             }
             messages.push(ChatMessage::user(text));
-            request(messages, params)
+            let fim = FillInMiddle { prefix, suffix: suffix.to_owned() };
+            ModelRequest { fim: Some(fim), ..request(messages, params) }
         }
         CompletionForm::Words => {
+            let fim = FillInMiddle { prefix: format!("{context}{prefix}"), suffix: suffix.to_owned() };
             values.set("prefix", prefix).set("suffix", suffix).set("context", context);
             let messages = internal("code_suggestions/completions")
                 .map(|prompt| prompt.for_family(family).template.render(&values))
                 .unwrap_or_default();
-            request(messages, params)
+            ModelRequest { fim: Some(fim), ..request(messages, params) }
         }
     }
 }

@@ -45,7 +45,7 @@ pub fn adapt(request: ModelRequest, capability: &Capability) -> ModelRequest {
     let temperature = temperature.filter(|_| capability.temperature);
     let top_p = top_p.filter(|_| temperature.is_none() || capability.both_samplings).filter(|_| capability.temperature);
     if capability.stop {
-        stop.retain(|s| !s.is_empty());
+        stop.retain(|s| !s.is_empty() && (capability.blank_stops || !s.trim().is_empty()));
         stop.truncate(capability.most_stops);
     } else {
         stop.clear();
@@ -153,5 +153,17 @@ mod tests {
         let (_, out) = adapted("azure/gpt-5", Family::Gpt, &[(Role::User, "q")]);
         assert_eq!((out.temperature, out.stop.len()), (None, 0));
         assert_eq!(out.max_tokens, 100 + 2048, "the thinking counts against the limit");
+    }
+
+    #[test]
+    fn trap_claude_refuses_stop_sequences_of_white_space() {
+        let ask = |id: &str, family| {
+            let mut asked = request(&[(Role::User, "q")]);
+            asked.stop = vec!["\n\n".into(), "x".into()];
+            adapt(asked, &of(&Identifier::parse(id).unwrap(), family)).stop
+        };
+        assert_eq!(ask(CLAUDE_3, Family::Claude3), ["x"]);
+        assert_eq!(ask("anthropic/claude-sonnet-4-5", Family::Qwen), ["x"]);
+        assert_eq!(ask("custom_openai/qwen", Family::Qwen), ["\n\n", "x"]);
     }
 }

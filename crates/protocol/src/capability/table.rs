@@ -12,12 +12,18 @@ const OPENAI: Capability = Capability {
     both_samplings: true,
     stop: true,
     most_stops: 4,
+    blank_stops: true,
     strict_turns: false,
     continue_final_message: false,
     token_limit: TokenLimit::MaxTokens,
     thinking_tokens: 0,
+    prompt_cache: None,
+    tools: true,
     most_tokens: None,
 };
+
+/// What a reasoning model is given to think, in tokens.
+const THINKING: u32 = 2048;
 
 /// The common case on Bedrock.
 const BEDROCK: Capability = Capability { strict_turns: true, ..OPENAI };
@@ -29,9 +35,11 @@ pub fn of(identifier: &Identifier, family: Family) -> Capability {
         Provider::Bedrock => bedrock(&model),
         Provider::Anthropic => claude(&model, BEDROCK),
         Provider::OpenAi | Provider::Azure => openai(&model, family),
+        Provider::BedrockMantle => mantle(&model, family),
         Provider::CustomOpenai => custom(&model, family),
         Provider::VertexAi if model.contains("claude") => claude(&model, BEDROCK),
-        Provider::VertexAi | Provider::Other(_) => OPENAI,
+        Provider::VertexAi => vertex(&model, family),
+        Provider::Other(_) => OPENAI,
     }
 }
 
@@ -57,8 +65,34 @@ fn bedrock(model: &str) -> Capability {
         // Llama's and Titan's inference parameters on Bedrock have no stop sequences
         stop: !any(&["meta.llama", "amazon.titan-text", "openai.gpt-oss"]),
         most_tokens: MOST_TOKENS.iter().find(|(name, _)| model.contains(name)).map(|(_, most)| *most),
+        thinking_tokens: if any(&["openai.gpt-oss", "deepseek.r1"]) { THINKING } else { 0 },
+        prompt_cache: model.contains("amazon.nova").then_some(1024),
+        tools: any(&["amazon.nova", "mistral-large", "mistral-small", "command-r", "jamba", "openai.gpt-oss", "qwen"])
+            || (model.contains("meta.llama")
+                && !model.contains("llama2")
+                && !model.contains("llama3-8b")
+                && !model.contains("llama3-70b")),
         ..BEDROCK
     }
+}
+
+/// Bedrock's OpenAI-compatible door.
+fn mantle(model: &str, family: Family) -> Capability {
+    if model.contains("claude") {
+        return Capability { prefill: false, prompt_cache: None, ..claude(model, OPENAI) };
+    }
+    let thinking_tokens = if model.contains("gpt-oss") { THINKING } else { 0 };
+    Capability { strict_turns: family.is_mistral_like(), thinking_tokens, ..OPENAI }
+}
+
+/// Gemini from 2.5 on thinks before it answers, and the thinking counts against the limit.
+fn vertex(model: &str, family: Family) -> Capability {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let thinks = name.strip_prefix("gemini-").is_some_and(|version| {
+        !version.starts_with("1.") && !version.starts_with("2.0") && version.starts_with(|c: char| c.is_ascii_digit())
+    });
+    let thinking_tokens = if thinks { THINKING } else { 0 };
+    Capability { strict_turns: family.is_mistral_like(), thinking_tokens, ..OPENAI }
 }
 
 /// Claude, wherever it is served under Anthropic's rules.
@@ -70,14 +104,41 @@ fn claude(model: &str, base: Capability) -> Capability {
     let refuses_prefill = ["opus-", "sonnet-", "haiku-", "fable-"].iter().any(|name| new(name, (4, 6)));
     // from Opus 4.1 and the 4.5 models on, temperature or top_p, not both
     let one_sampling = new("opus-", (4, 1)) || new("sonnet-", (4, 5)) || new("haiku-", (4, 5)) || new("fable-", (4, 0));
-    let old = model.contains("claude-3-") && !model.contains("claude-3-5") && !model.contains("claude-3-7");
+    let older = |name: &str| model.contains(name);
+    let old = older("claude-3-") && !older("claude-3-5") && !older("claude-3-7");
+    let ancient = older("claude-v2") || older("claude-2") || older("claude-instant");
     Capability {
         prefill: !refuses_prefill,
         temperature: !refuses_temperature,
         both_samplings: !one_sampling,
-        most_tokens: (old || model.contains("claude-v2") || model.contains("claude-instant")).then_some(4096),
+        // "stop_sequences: each stop sequence must contain non-whitespace"
+        blank_stops: false,
+        prompt_cache: (!old && !ancient).then(|| claude_keeps(model)).flatten(),
+        tools: !ancient,
+        most_tokens: (old || ancient).then_some(4096),
         ..base
     }
+}
+
+/// From how many tokens on a marked beginning is kept (AWS' and Anthropic's tables of prompt caching, 2026-11). A name
+/// without a version is an account's own (an application inference profile): nobody knows what stands behind it.
+fn claude_keeps(model: &str) -> Option<u32> {
+    let at_least = |name: &str, least| version_after(model, name).is_some_and(|v| v >= least);
+    if at_least("opus-", (4, 5))
+        || at_least("haiku-", (4, 5))
+        || at_least("sonnet-", (5, 0))
+        || at_least("fable-", (0, 0))
+    {
+        return Some(4096);
+    }
+    if ["opus-", "sonnet-"].iter().any(|name| at_least(name, (4, 0))) {
+        return Some(1024);
+    }
+    if model.contains("claude-3-5-haiku") {
+        return Some(2048);
+    }
+    // of the two 3.5 Sonnets only the second
+    (model.contains("claude-3-7-sonnet") || model.contains("claude-3-5-sonnet-20241022")).then_some(1024)
 }
 
 /// The version that follows `name` in a Claude id: `claude-opus-4-7-…` is (4, 7), `claude-sonnet-4-20250514` (4, 0).
@@ -93,7 +154,7 @@ fn version_after(model: &str, name: &str) -> Option<(u32, u32)> {
 fn openai(model: &str, family: Family) -> Capability {
     if is_reasoning(model) {
         return Capability {
-            thinking_tokens: 2048,
+            thinking_tokens: THINKING,
             temperature: false,
             stop: false,
             token_limit: TokenLimit::MaxCompletionTokens,
@@ -117,7 +178,7 @@ fn custom(model: &str, family: Family) -> Capability {
     if family == Family::Claude3 || model.contains("claude") {
         let claude = claude(model, base);
         // behind an OpenAI-compatible door nobody promises that a trailing assistant message is continued
-        return Capability { prefill: false, ..claude };
+        return Capability { prefill: false, prompt_cache: None, ..claude };
     }
     Capability {
         // Gemma's chat template raises on the system role
@@ -186,6 +247,55 @@ mod tests {
         ];
         for (id, most) in table {
             assert_eq!(cap(id, Family::General).most_tokens, most, "{id}");
+        }
+    }
+
+    #[test]
+    fn cache_marks_go_only_to_models_that_keep_them() {
+        let table = [
+            ("bedrock/anthropic.claude-3-sonnet-20240229-v1:0", None),
+            ("bedrock/anthropic.claude-3-haiku-20240307-v1:0", None),
+            ("bedrock/anthropic.claude-3-5-sonnet-20240620-v1:0", None),
+            ("bedrock/anthropic.claude-3-5-sonnet-20241022-v2:0", Some(1024)),
+            ("bedrock/us.anthropic.claude-3-5-haiku-20241022-v1:0", Some(2048)),
+            ("bedrock/us.anthropic.claude-3-7-sonnet-20250219-v1:0", Some(1024)),
+            ("bedrock/eu.anthropic.claude-sonnet-4-20250514-v1:0", Some(1024)),
+            ("bedrock/global.anthropic.claude-sonnet-4-5-20250929-v1:0", Some(1024)),
+            ("bedrock/us.anthropic.claude-haiku-4-5-20251001-v1:0", Some(4096)),
+            ("bedrock/us.anthropic.claude-opus-4-1-20250805-v1:0", Some(1024)),
+            ("bedrock/us.anthropic.claude-opus-4-6-v1", Some(4096)),
+            ("bedrock/us.amazon.nova-pro-v1:0", Some(1024)),
+            ("bedrock/mistral.mixtral-8x7b-instruct-v0:1", None),
+            ("bedrock/arn:aws:bedrock:us-east-1:1:application-inference-profile/abc", None),
+            ("anthropic/claude-sonnet-4-5", Some(1024)),
+            ("vertex_ai/claude-opus-4-5@20251101", Some(4096)),
+            ("custom_openai/claude-sonnet-4-5", None),
+            ("bedrock_mantle/anthropic.claude-sonnet-4-5", None),
+            ("azure/gpt-4o", None),
+        ];
+        for (id, least) in table {
+            assert_eq!(cap(id, Family::Claude3).prompt_cache, least, "{id}");
+        }
+    }
+
+    #[test]
+    fn models_that_think_are_given_room_for_it_and_old_ones_have_no_tools() {
+        let table = [
+            ("bedrock/openai.gpt-oss-120b-1:0", 2048, true),
+            ("bedrock/us.deepseek.r1-v1:0", 2048, false),
+            ("bedrock_mantle/openai.gpt-oss-20b", 2048, true),
+            ("vertex_ai/gemini-2.5-pro", 2048, true),
+            ("vertex_ai/gemini-2.0-flash", 0, true),
+            ("vertex_ai/meta/llama-3.3-70b-instruct-maas", 0, true),
+            ("bedrock/mistral.mixtral-8x7b-instruct-v0:1", 0, false),
+            ("bedrock/meta.llama3-70b-instruct-v1:0", 0, false),
+            ("bedrock/us.meta.llama3-3-70b-instruct-v1:0", 0, true),
+            ("bedrock/anthropic.claude-instant-v1", 0, false),
+            ("bedrock/anthropic.claude-3-haiku-20240307-v1:0", 0, true),
+        ];
+        for (id, thinking, tools) in table {
+            let cap = cap(id, Family::General);
+            assert_eq!((cap.thinking_tokens, cap.tools), (thinking, tools), "{id}");
         }
     }
 

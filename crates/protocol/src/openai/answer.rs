@@ -13,6 +13,8 @@ struct Answer {
 #[derive(Deserialize)]
 struct Choice {
     message: Option<Message>,
+    // of the completions API
+    text: Option<String>,
     finish_reason: Option<String>,
 }
 
@@ -87,14 +89,14 @@ pub fn parse_answer(body: &[u8]) -> Result<ModelAnswer, UpstreamFailure> {
         return Err(UpstreamFailure::Protocol { reason: "the answer has no choices".into() });
     };
     Ok(ModelAnswer {
-        text: choice.message.and_then(|m| m.content).map(Content::into_text).unwrap_or_default(),
+        text: choice.message.and_then(|m| m.content).map(Content::into_text).or(choice.text).unwrap_or_default(),
         stop: choice.finish_reason.as_deref().map_or(StopReason::EndTurn, StopReason::from_openai),
         usage: answer.usage.map(|u| u.usage()),
     })
 }
 
 /// What a body that is no JSON answer looks like, without quoting it.
-pub(super) fn describe(body: &[u8]) -> String {
+pub(crate) fn describe(body: &[u8]) -> String {
     let start = body.trim_ascii_start();
     match start.first() {
         None => "an empty body".into(),

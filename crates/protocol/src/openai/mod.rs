@@ -7,8 +7,9 @@ mod request;
 mod sse;
 mod stream;
 
+pub(crate) use answer::describe;
 pub use answer::parse_answer;
 pub use error::{parse_error, parse_retry_after};
-pub use request::{StreamMode, chat_body};
+pub use request::{StreamMode, chat_body, completions_body};
 pub use sse::{SseDecoder, SseEvent, SseTooLong};
 pub use stream::ChatStream;

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::capability::{Capability, TokenLimit};
-use crate::model::ModelRequest;
+use crate::fim::FimFormat;
+use crate::model::{FillInMiddle, ModelRequest};
+use crate::number::short;
 
 /// How the answer is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,45 @@ pub fn chat_body(request: &ModelRequest, model: &str, mode: StreamMode, capabili
         TokenLimit::MaxCompletionTokens => "max_completion_tokens",
     };
     body.insert(limit.into(), request.max_tokens.into());
+    sampling(&mut body, request);
+    streaming(&mut body, mode);
+    if request.continue_final_message {
+        body.insert("continue_final_message".into(), true.into());
+        body.insert("add_generation_prompt".into(), false.into());
+    }
+    Value::Object(body)
+}
+
+/// The body of `completions` for code with a gap. `model` is the server's name of the model; `format` writes the gap in
+/// the model's own format ([`crate::fim::format_of`]), `None` sends its two sides as they are, for servers that do so
+/// themselves.
+pub fn completions_body(
+    request: &ModelRequest,
+    fim: &FillInMiddle,
+    model: &str,
+    mode: StreamMode,
+    format: Option<&FimFormat>,
+) -> Value {
+    let mut body = Map::new();
+    body.insert("model".into(), model.into());
+    match format {
+        Some(format) => {
+            body.insert("prompt".into(), format.text(&fim.prefix, &fim.suffix).into());
+        }
+        None => {
+            body.insert("prompt".into(), fim.prefix.as_str().into());
+            if !fim.suffix.is_empty() {
+                body.insert("suffix".into(), fim.suffix.as_str().into());
+            }
+        }
+    }
+    body.insert("max_tokens".into(), request.max_tokens.into());
+    sampling(&mut body, request);
+    streaming(&mut body, mode);
+    Value::Object(body)
+}
+
+fn sampling(body: &mut Map<String, Value>, request: &ModelRequest) {
     if let Some(temperature) = request.temperature {
         body.insert("temperature".into(), short(temperature));
     }
@@ -39,23 +80,15 @@ pub fn chat_body(request: &ModelRequest, model: &str, mode: StreamMode, capabili
     if !request.stop.is_empty() {
         body.insert("stop".into(), json!(request.stop));
     }
+}
+
+fn streaming(body: &mut Map<String, Value>, mode: StreamMode) {
     if let StreamMode::Stream { usage } = mode {
         body.insert("stream".into(), true.into());
         if usage {
             body.insert("stream_options".into(), json!({ "include_usage": true }));
         }
     }
-    if request.continue_final_message {
-        body.insert("continue_final_message".into(), true.into());
-        body.insert("add_generation_prompt".into(), false.into());
-    }
-    Value::Object(body)
-}
-
-/// 0.2 instead of 0.20000000298023224.
-fn short(number: f32) -> Value {
-    let shortest: Option<f64> = number.to_string().parse().ok();
-    shortest.map_or(Value::Null, Value::from)
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ struct Choice {
     #[serde(default)]
     index: u32,
     delta: Option<Delta>,
+    // of the completions API
+    text: Option<String>,
     finish_reason: Option<String>,
 }
 
@@ -122,7 +124,8 @@ impl ChatStream {
             self.usage = Some(usage.usage());
         }
         for choice in chunk.choices.unwrap_or_default().into_iter().filter(|choice| choice.index == 0) {
-            if let Some(text) = choice.delta.and_then(|d| d.content).map(Content::into_text).filter(|t| !t.is_empty()) {
+            let text = choice.delta.and_then(|d| d.content).map(Content::into_text).or(choice.text);
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
                 self.begun = true;
                 out.push(ModelEvent::Text(text));
             }

@@ -1,8 +1,12 @@
 //! Neutral requests to the SDK's types and back. The request has been fitted to the model before.
 
 use aws_sdk_bedrockruntime::types::{
-    ContentBlock, ConversationRole, ConverseOutput, InferenceConfiguration, Message, SystemContentBlock, TokenUsage,
+    CachePointBlock, CachePointType, ContentBlock, ConversationRole, ConverseOutput, GuardrailConfiguration,
+    GuardrailStreamConfiguration, GuardrailStreamProcessingMode, GuardrailTrace, InferenceConfiguration, Message,
+    SystemContentBlock, TokenUsage,
 };
+use duo_gateway_config::{Guardrail, GuardrailStream, GuardrailTrace as Trace};
+use duo_protocol::cache::CacheMarks;
 use duo_protocol::model::{ModelRequest, Role, UpstreamFailure, Usage};
 
 pub(super) struct Input {
@@ -11,20 +15,31 @@ pub(super) struct Input {
     pub inference: InferenceConfiguration,
 }
 
-pub(super) fn request(request: &ModelRequest) -> Result<Input, UpstreamFailure> {
+pub(super) fn request(request: &ModelRequest, marks: CacheMarks) -> Result<Input, UpstreamFailure> {
+    let unmade =
+        |error: aws_sdk_bedrockruntime::error::BuildError| UpstreamFailure::Protocol { reason: error.to_string() };
     let (mut messages, mut system) = (Vec::new(), Vec::new());
-    // Bedrock refuses empty text blocks
-    for message in request.messages.iter().filter(|message| !message.content.trim().is_empty()) {
+    for (at, message) in request.messages.iter().enumerate() {
+        // Bedrock refuses empty text blocks
+        if message.content.trim().is_empty() {
+            continue;
+        }
         let role = match message.role {
             Role::System => {
                 system.push(SystemContentBlock::Text(message.content.clone()));
+                if marks.system {
+                    system.push(SystemContentBlock::CachePoint(cache_point().map_err(unmade)?));
+                }
                 continue;
             }
             Role::User => ConversationRole::User,
             Role::Assistant => ConversationRole::Assistant,
         };
-        let message = Message::builder().role(role).content(ContentBlock::Text(message.content.clone())).build();
-        messages.push(message.map_err(|error| UpstreamFailure::Protocol { reason: error.to_string() })?);
+        let mut made = Message::builder().role(role).content(ContentBlock::Text(message.content.clone()));
+        if marks.message == Some(at) {
+            made = made.content(ContentBlock::CachePoint(cache_point().map_err(unmade)?));
+        }
+        messages.push(made.build().map_err(unmade)?);
     }
     let stop: Vec<String> = request.stop.clone();
     let inference = InferenceConfiguration::builder()
@@ -34,6 +49,39 @@ pub(super) fn request(request: &ModelRequest) -> Result<Input, UpstreamFailure> 
         .set_stop_sequences((!stop.is_empty()).then_some(stop))
         .build();
     Ok(Input { messages, system: (!system.is_empty()).then_some(system), inference })
+}
+
+fn cache_point() -> Result<CachePointBlock, aws_sdk_bedrockruntime::error::BuildError> {
+    CachePointBlock::builder().r#type(CachePointType::Default).build()
+}
+
+fn trace(guardrail: &Guardrail) -> GuardrailTrace {
+    match guardrail.trace.unwrap_or(Trace::Disabled) {
+        Trace::Disabled => GuardrailTrace::Disabled,
+        Trace::Enabled => GuardrailTrace::Enabled,
+        Trace::Full => GuardrailTrace::EnabledFull,
+    }
+}
+
+pub(super) fn guardrail(guardrail: &Guardrail) -> GuardrailConfiguration {
+    GuardrailConfiguration::builder()
+        .guardrail_identifier(&guardrail.identifier)
+        .guardrail_version(&guardrail.version)
+        .trace(trace(guardrail))
+        .build()
+}
+
+pub(super) fn stream_guardrail(guardrail: &Guardrail) -> GuardrailStreamConfiguration {
+    let mode = match guardrail.stream_processing.unwrap_or(GuardrailStream::Sync) {
+        GuardrailStream::Sync => GuardrailStreamProcessingMode::Sync,
+        GuardrailStream::Async => GuardrailStreamProcessingMode::Async,
+    };
+    GuardrailStreamConfiguration::builder()
+        .guardrail_identifier(&guardrail.identifier)
+        .guardrail_version(&guardrail.version)
+        .trace(trace(guardrail))
+        .stream_processing_mode(mode)
+        .build()
 }
 
 /// The text blocks of an answer; reasoning is not the answer.
@@ -63,20 +111,23 @@ mod tests {
 
     #[test]
     fn roles_limits_and_stops_arrive_and_blank_blocks_do_not() {
-        let input = request(&ModelRequest {
-            messages: vec![
-                ChatMessage::system("be brief"),
-                ChatMessage::user("q"),
-                ChatMessage::assistant(" "),
-                ChatMessage::assistant("Thought:"),
-            ],
-            max_tokens: 7,
-            temperature: Some(0.5),
-            top_p: None,
-            stop: vec!["x".into()],
-            fim: None,
-            continue_final_message: false,
-        })
+        let input = request(
+            &ModelRequest {
+                messages: vec![
+                    ChatMessage::system("be brief"),
+                    ChatMessage::user("q"),
+                    ChatMessage::assistant(" "),
+                    ChatMessage::assistant("Thought:"),
+                ],
+                max_tokens: 7,
+                temperature: Some(0.5),
+                top_p: None,
+                stop: vec!["x".into()],
+                fim: None,
+                continue_final_message: false,
+            },
+            CacheMarks::default(),
+        )
         .unwrap();
         assert_eq!(input.system.unwrap(), [SystemContentBlock::Text("be brief".into())]);
         let roles: Vec<&str> = input.messages.iter().map(|message| message.role().as_str()).collect();
@@ -89,15 +140,18 @@ mod tests {
     #[test]
     fn without_a_system_message_no_system_block_is_sent() {
         // Mixtral 8x7B on Bedrock refuses the block, even an empty one
-        let input = request(&ModelRequest {
-            messages: vec![ChatMessage::user("q")],
-            max_tokens: 1,
-            temperature: None,
-            top_p: None,
-            stop: vec![],
-            fim: None,
-            continue_final_message: false,
-        })
+        let input = request(
+            &ModelRequest {
+                messages: vec![ChatMessage::user("q")],
+                max_tokens: 1,
+                temperature: None,
+                top_p: None,
+                stop: vec![],
+                fim: None,
+                continue_final_message: false,
+            },
+            CacheMarks::default(),
+        )
         .unwrap();
         assert!(input.system.is_none());
     }

@@ -1,0 +1,198 @@
+//! Model servers that take JSON over HTTP and stream server-sent events: OpenAI-compatible ones, Azure OpenAI,
+//! Bedrock's OpenAI door, Anthropic, Vertex AI. The wire formats themselves are `duo_protocol::{openai, anthropic}`;
+//! where and as whom they are called is settled in [`door`].
+
+pub(super) mod door;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use duo_protocol::anthropic::{self, Flavor, MessageStream, messages_body};
+use duo_protocol::cache::CacheMarks;
+use duo_protocol::failure::cleaned;
+use duo_protocol::model::{ChatMessage, ModelAnswer, ModelEvent, ModelRequest, UpstreamFailure};
+use duo_protocol::openai::{self, ChatStream, StreamMode, chat_body, completions_body, parse_error, parse_retry_after};
+use futures::{TryStreamExt, stream};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::Value;
+
+use super::{ModelStream, Place, cause};
+use door::{Dialect, Door};
+
+/// A whole answer of more bytes is not one.
+const MAX_ANSWER: usize = 16 << 20;
+/// Of an error body no more is read.
+const MAX_ERROR: usize = 64 << 10;
+
+/// One call through a door.
+pub(super) struct Call<'a> {
+    pub place: &'a Place,
+    pub door: &'a Door,
+    pub request: &'a ModelRequest,
+    pub marks: CacheMarks,
+}
+
+impl Call<'_> {
+    pub(super) async fn complete(&self) -> Result<ModelAnswer, UpstreamFailure> {
+        let (mut response, key) = self.send(StreamMode::Whole).await?;
+        let body = read(&mut response, MAX_ANSWER).await?;
+        let answer = match self.door.dialect {
+            Dialect::OpenAi => openai::parse_answer(&body),
+            Dialect::Anthropic | Dialect::AnthropicOnVertex => anthropic::parse_answer(&body),
+        };
+        answer.map_err(|failure| cleaned(failure, key.as_deref(), &self.request.messages))
+    }
+
+    pub(super) async fn stream(&self) -> Result<ModelStream, UpstreamFailure> {
+        let plain = &self.door.plain_streams;
+        let usage = !plain.load(Ordering::Relaxed);
+        let (response, key) = match self.send(StreamMode::Stream { usage }).await {
+            // old servers do not know the option; they are not asked for it a second time
+            Err(UpstreamFailure::Status { code: 400 | 422, reason, .. })
+                if usage && reason.contains("stream_options") =>
+            {
+                let sent = self.send(StreamMode::Stream { usage: false }).await?;
+                plain.store(true, Ordering::Relaxed);
+                sent
+            }
+            other => other?,
+        };
+        let reader = match self.door.dialect {
+            Dialect::OpenAi => Reader::OpenAi(ChatStream::new()),
+            Dialect::Anthropic | Dialect::AnthropicOnVertex => Reader::Anthropic(MessageStream::new()),
+        };
+        Ok(events(response, reader, key, self.request.messages.clone().into()))
+    }
+
+    /// The answer's head, and the key it was asked with.
+    async fn send(&self, mode: StreamMode) -> Result<(reqwest::Response, Option<String>), UpstreamFailure> {
+        let Self { door, request, .. } = self;
+        let (url, body) = self.asked(mode);
+        let mut call =
+            door.client.post(url.clone()).headers(door.headers.clone()).header(CONTENT_TYPE, "application/json");
+        let mut key = door.key.as_ref().map(|key| key.expose().to_owned());
+        if let Some(tokens) = &door.tokens {
+            let token = tokens.get().await?;
+            call = call.header(AUTHORIZATION, door::sensitive("Bearer ", token.expose()).ok_or_else(door::bad_key)?);
+            key = Some(token.expose().to_owned());
+        }
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = call.body(body).send().await.map_err(|error| unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok((response, key));
+        }
+        let status = response.status().as_u16();
+        if let (401, Some(tokens)) = (status, &door.tokens) {
+            tokens.forget().await;
+        }
+        let retry_after = retry_after(response.headers());
+        let body = read(&mut response, MAX_ERROR).await.unwrap_or_default();
+        Err(cleaned(parse_error(status, retry_after, &body, &request.messages), key.as_deref(), &request.messages))
+    }
+
+    fn asked(&self, mode: StreamMode) -> (&reqwest::Url, Value) {
+        let Self { place, door, request, marks } = self;
+        let stream = mode != StreamMode::Whole;
+        if let (Some(completions), Some(fim)) = (&door.completions, &request.fim) {
+            let body = completions_body(request, fim, &door.model, mode, completions.format.as_ref());
+            return (&completions.url, body);
+        }
+        let body = match door.dialect {
+            Dialect::OpenAi => chat_body(request, &door.model, mode, &place.capability),
+            Dialect::Anthropic => messages_body(request, Flavor::Anthropic(&door.model), stream, *marks),
+            Dialect::AnthropicOnVertex => messages_body(request, Flavor::Vertex, stream, *marks),
+        };
+        (if stream { &door.stream } else { &door.whole }, body)
+    }
+}
+
+/// The reader of a dialect's stream.
+enum Reader {
+    OpenAi(ChatStream),
+    Anthropic(MessageStream),
+}
+
+impl Reader {
+    fn push(&mut self, piece: &[u8]) -> Result<Vec<ModelEvent>, UpstreamFailure> {
+        match self {
+            Self::OpenAi(reader) => reader.push(piece),
+            Self::Anthropic(reader) => reader.push(piece),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
+            Self::OpenAi(reader) => reader.is_done(),
+            Self::Anthropic(reader) => reader.is_done(),
+        }
+    }
+
+    fn finish(self) -> Result<Vec<ModelEvent>, UpstreamFailure> {
+        match self {
+            Self::OpenAi(reader) => reader.finish(),
+            Self::Anthropic(reader) => reader.finish(),
+        }
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    parse_retry_after(text("retry-after"), text("retry-after-ms"), jiff::Timestamp::now())
+}
+
+/// Reads a body up to `limit` bytes; a longer one is cut for errors and refused for answers by what parses it.
+pub(super) async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, UpstreamFailure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > limit {
+            return Err(UpstreamFailure::Protocol { reason: format!("more than {limit} bytes") });
+        }
+    }
+    Ok(body)
+}
+
+fn events(response: reqwest::Response, reader: Reader, key: Option<String>, asked: Arc<[ChatMessage]>) -> ModelStream {
+    struct State {
+        response: reqwest::Response,
+        reader: Option<Reader>,
+        ready: VecDeque<ModelEvent>,
+    }
+    let state = State { response, reader: Some(reader), ready: VecDeque::new() };
+    let clean = move |failure| cleaned(failure, key.as_deref(), &asked);
+    let events = stream::try_unfold(state, |mut state| async move {
+        loop {
+            if let Some(event) = state.ready.pop_front() {
+                return Ok(Some((event, state)));
+            }
+            let Some(reader) = &mut state.reader else { return Ok(None) };
+            if reader.is_done() {
+                return Ok(None);
+            }
+            match state.response.chunk().await {
+                Ok(Some(chunk)) => state.ready.extend(reader.push(&chunk)?),
+                Ok(None) => {
+                    if let Some(reader) = state.reader.take() {
+                        state.ready.extend(reader.finish()?);
+                    }
+                }
+                Err(error) => return Err(UpstreamFailure::StreamBroken { reason: cause(&error) }),
+            }
+        }
+    });
+    Box::pin(events.map_err(clean))
+}
+
+pub(super) fn unreachable(error: &reqwest::Error) -> UpstreamFailure {
+    if error.is_builder() {
+        // nobody was asked: as a failing server it would count against all models
+        door::bad_endpoint()
+    } else if error.is_timeout() && !error.is_connect() {
+        UpstreamFailure::Timeout
+    } else {
+        UpstreamFailure::Unavailable { reason: cause(error) }
+    }
+}
