@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::{CaBundleRef, DeletionPolicy, LocalRef, ManagementPolicy, SecretKeyRef};
 use crate::condition::Condition;
+use crate::providers::ProvidersSpec;
+use crate::serving::{DocsIndexSpec, LimitsSpec, LoggingSpec, ProxySpec, TlsSpec, TracingSpec};
 
 /// One GitLab instance and the AI gateway that serves it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,8 +72,7 @@ pub struct AIGatewaySpec {
     /// URL under which GitLab calls the gateway; must resolve for GitLab. Default: the Service's DNS name, port 5052.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
-        .message("url must be an http:// or https:// URL with a host, for example https://ai-gateway.example.com:5052"))]
+    #[x_kube(validation = crate::rules::http_url("url", "https://ai-gateway.example.com:5052"))]
     pub url: Option<String>,
     /// How long GitLab waits for the gateway, whole seconds from 60s to 600s; GitLab 18.7 or later. Left out: GitLab's
     /// own setting stays as it is and the gateway assumes 60s.
@@ -80,6 +81,21 @@ pub struct AIGatewaySpec {
     #[x_kube(validation = Rule::new("duration(self) >= duration('60s') && duration(self) <= duration('600s')")
         .message("requestTimeout must be between 60s and 600s: GitLab accepts no other value"))]
     pub request_timeout: Option<String>,
+    /// How long a model server may take to its first byte where the model does not say, whole seconds. Left out: as
+    /// long as the whole call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16), regex(pattern = r"^([0-9]+m)?([0-9]+s)?$"))]
+    #[x_kube(validation = crate::rules::duration("firstByteTimeout", "1s", "600s"))]
+    pub first_byte_timeout: Option<String>,
+    /// How long a gateway that is being stopped still accepts requests, so that load balancers notice, whole seconds.
+    /// Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16), regex(pattern = r"^([0-9]+m)?([0-9]+s)?$"))]
+    #[x_kube(validation = crate::rules::duration("drainPeriod", "0s", "300s"))]
+    pub drain_period: Option<String>,
+    /// TLS of the gateway's listener. GitLab must trust the certificate, and it must be valid for the host in `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
     /// Model platforms with settings of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub providers: Option<ProvidersSpec>,
@@ -90,9 +106,25 @@ pub struct AIGatewaySpec {
     /// Settings of the gateway's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSpec>,
+    /// What users and the instance may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSpec>,
+    /// HTTP proxy for the gateway's calls. Left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxySpec>,
+    /// Where traces go. Left out: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<TracingSpec>,
     /// Logging of the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<LoggingSpec>,
+    /// Documentation that Duo Chat searches. Left out: it finds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs_index: Option<DocsIndexSpec>,
+    /// Currency of the models' prices, ISO 4217; a label of metrics, nothing is converted. Default USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
+    pub currency: Option<String>,
     /// `true`: the operator writes nothing for this object and what belongs to it, neither to the cluster nor to GitLab.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
@@ -108,14 +140,12 @@ fn default_replicas() -> i32 {
 pub struct GitLabSpec {
     /// GitLab's URL (`AIGW_GITLAB_URL`).
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
-        .message("gitlab.url must be an http:// or https:// URL with a host, for example https://gitlab.example.com"))]
+    #[x_kube(validation = crate::rules::http_url("gitlab.url", "https://gitlab.example.com"))]
     pub url: String,
     /// URL of GitLab's REST API (`AIGW_GITLAB_API_URL`); default `{url}/api/v4/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
-        .message("gitlab.apiUrl must be an http:// or https:// URL with a host, for example https://gitlab.example.com/api/v4/"))]
+    #[x_kube(validation = crate::rules::http_url("gitlab.apiUrl", "https://gitlab.example.com/api/v4/"))]
     pub api_url: Option<String>,
     /// Access token of an instance administrator with scope `api`.
     pub token_secret_ref: SecretKeyRef,
@@ -142,34 +172,6 @@ pub enum UndeclaredModels {
     Refuse,
     /// Call the endpoint that the request names.
     Allow,
-}
-
-/// Model platforms with settings of their own.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ProvidersSpec {
-    /// AWS Bedrock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bedrock: Option<BedrockSpec>,
-}
-
-/// AWS Bedrock.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BedrockSpec {
-    /// AWS region of the Bedrock runtime, for example `us-east-1`.
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$"))]
-    pub region: String,
-    /// Secret whose keys are named as the AWS variables: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, with
-    /// `AWS_SESSION_TOKEN` where needed, or `AWS_BEARER_TOKEN_BEDROCK`. Left out: workload identity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials_secret_ref: Option<LocalRef>,
-    /// URL of the Bedrock runtime in place of the public one, for example a VPC endpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
-        .message("providers.bedrock.endpoint must be an http:// or https:// URL with a host"))]
-    pub endpoint: Option<String>,
 }
 
 /// Settings of the gateway's pods.
@@ -272,29 +274,6 @@ pub struct Quantities {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("isQuantity(self)").message("memory must be a Kubernetes quantity, for example 128Mi"))]
     pub memory: Option<String>,
-}
-
-/// Logging of the gateway.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LoggingSpec {
-    /// Least severe level that is logged.
-    #[serde(default)]
-    pub level: LogLevel,
-}
-
-/// Log level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum LogLevel {
-    /// Details for finding faults.
-    Debug,
-    /// One line for each request.
-    #[default]
-    Info,
-    /// What somebody should look at.
-    Warn,
-    /// What failed.
-    Error,
 }
 
 /// Observed state of an AIGateway. A cache: losing it loses nothing.

@@ -7,13 +7,18 @@
 
 pub mod annotations;
 pub mod assignment;
+pub mod calls;
 pub mod common;
 pub mod condition;
 pub mod family;
 pub mod feature;
 pub mod gateway;
 pub mod model;
+pub mod place;
+pub mod providers;
+mod rules;
 mod schema;
+pub mod serving;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -4,9 +4,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::calls::{CircuitBreakerSpec, ConcurrencySpec, HedgingSpec, PriceSpec, RetriesSpec, TimeoutsSpec};
 use crate::common::{AdoptionPolicy, DeletionPolicy, LocalRef, SecretKeyRef};
 use crate::condition::Condition;
 use crate::family::Family;
+use crate::place::{ConnectionSpec, FallbackSpec, MirrorSpec};
 
 /// One self-hosted model registered in GitLab.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +60,27 @@ use crate::family::Family;
         .message("endpoint is not used for Bedrock and VertexAI: leave it out (AIGateway spec.providers.bedrock.endpoint sets a VPC endpoint)"),
     validation = Rule::new("!(self.platform in ['Bedrock', 'VertexAI']) || !has(self.apiKeySecretRef)")
         .message("apiKeySecretRef is not used for Bedrock and VertexAI: credentials belong in AIGateway spec.providers"),
+    validation = Rule::new("!has(self.connection) || !has(self.connection.region) || self.platform in ['Bedrock', 'VertexAI']")
+        .message("connection.region is for Bedrock and VertexAI only: leave it out")
+        .field_path(".connection.region"),
+    validation = Rule::new("!has(self.connection) || !has(self.connection.assumeRole) || self.platform == 'Bedrock'")
+        .message("connection.assumeRole is for Bedrock only: leave it out")
+        .field_path(".connection.assumeRole"),
+    validation = Rule::new("!has(self.connection) || !has(self.connection.apiVersion) || self.platform == 'AzureOpenAI'")
+        .message("connection.apiVersion is for AzureOpenAI only: leave it out")
+        .field_path(".connection.apiVersion"),
+    validation = Rule::new("!has(self.connection) || !has(self.connection.completionApi) || self.platform == 'OpenAICompatible'")
+        .message("connection.completionApi is for OpenAICompatible only: leave it out")
+        .field_path(".connection.completionApi"),
+    validation = Rule::new("!has(self.mirrors) || self.mirrors.all(m, (self.platform in ['OpenAICompatible', 'AzureOpenAI']) == has(m.endpoint))")
+        .message("endpoint of a mirror is required for OpenAICompatible and AzureOpenAI and not used for Bedrock and VertexAI")
+        .field_path(".mirrors"),
+    validation = Rule::new("!has(self.mirrors) || self.platform in ['OpenAICompatible', 'AzureOpenAI'] || self.mirrors.all(m, !has(m.apiKeySecretRef))")
+        .message("apiKeySecretRef of a mirror is not used for Bedrock and VertexAI: credentials belong in AIGateway spec.providers")
+        .field_path(".mirrors"),
+    validation = Rule::new("!has(self.mirrors) || self.mirrors.all(m, !has(m.connection) || ((self.platform in ['Bedrock', 'VertexAI'] || !has(m.connection.region)) && (self.platform == 'Bedrock' || !has(m.connection.assumeRole)) && (self.platform == 'AzureOpenAI' || !has(m.connection.apiVersion)) && (self.platform == 'OpenAICompatible' || !has(m.connection.completionApi))))")
+        .message("connection of a mirror: region is for Bedrock and VertexAI, assumeRole for Bedrock, apiVersion for AzureOpenAI, completionApi for OpenAICompatible")
+        .field_path(".mirrors"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SelfHostedModelSpec {
@@ -79,12 +102,47 @@ pub struct SelfHostedModelSpec {
     /// At most 255 characters: GitLab's gateway contract allows no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
-        .message("endpoint must be an http:// or https:// URL with a host, for example http://vllm.models.svc:8000/v1"))]
+    #[x_kube(validation = crate::rules::http_url("endpoint", "http://vllm.models.svc:8000/v1"))]
     pub endpoint: Option<String>,
     /// API key of the endpoint. It is mounted into the gateway and never sent to GitLab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret_ref: Option<SecretKeyRef>,
+    /// How the endpoint is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionSpec>,
+    /// Share of the calls beside the mirrors' weights; 0: only when all of them fail. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub weight: Option<i32>,
+    /// Further places that serve the same model: further servers, or Bedrock in further regions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub mirrors: Vec<MirrorSpec>,
+    /// Models that answer when all places of this one fail, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub fallbacks: Vec<FallbackSpec>,
+    /// Times of a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsSpec>,
+    /// Calls that are made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<RetriesSpec>,
+    /// Leaving failing places alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<CircuitBreakerSpec>,
+    /// A second call for slow code completions. Left out: none; `{}`: with the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedging: Option<HedgingSpec>,
+    /// Calls at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<ConcurrencySpec>,
+    /// `false`: the provider's prompt cache is not used. Default true, where the model has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_caching: Option<bool>,
+    /// What its tokens cost; the gateway's metrics count it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<PriceSpec>,
     /// Whether a model of the same name that already exists in GitLab is taken over.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
@@ -94,6 +152,48 @@ pub struct SelfHostedModelSpec {
     /// `true`: the operator writes nothing for this object.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+}
+
+impl SelfHostedModelSpec {
+    /// A model with nothing but what every model has.
+    pub fn new(
+        gateway: impl Into<String>,
+        name: impl Into<String>,
+        platform: Platform,
+        family: Family,
+        identifier: impl Into<String>,
+    ) -> Self {
+        Self {
+            gateway_ref: LocalRef { name: gateway.into() },
+            display_name: name.into(),
+            platform,
+            family,
+            identifier: identifier.into(),
+            endpoint: None,
+            api_key_secret_ref: None,
+            connection: None,
+            weight: None,
+            mirrors: Vec::new(),
+            fallbacks: Vec::new(),
+            timeouts: None,
+            retries: None,
+            circuit_breaker: None,
+            hedging: None,
+            concurrency: None,
+            prompt_caching: None,
+            price: None,
+            adoption_policy: AdoptionPolicy::default(),
+            deletion_policy: DeletionPolicy::default(),
+            suspend: false,
+        }
+    }
+
+    /// What the gateway is told of it beside its key: two models with one key must agree in it.
+    pub fn settings(&self) -> Self {
+        let Self { gateway_ref, display_name, adoption_policy, deletion_policy, suspend, endpoint, .. } =
+            Self::new("", "", self.platform, self.family, "");
+        Self { gateway_ref, display_name, adoption_policy, deletion_policy, suspend, endpoint, ..self.clone() }
+    }
 }
 
 /// Where a model runs.

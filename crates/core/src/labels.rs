@@ -35,8 +35,3 @@ pub fn credentials_secret(gateway: &str) -> String {
 pub fn config_map(gateway: &str) -> String {
     format!("{gateway}-config")
 }
-
-/// File name of a model's API key in the mounted folder.
-pub fn model_key_file(model: &str) -> String {
-    format!("model.{model}.key")
-}

@@ -30,24 +30,16 @@ pub fn instance_key(url: &str) -> String {
     }
 }
 
-/// URL under which GitLab calls the gateway when the resource names none: the Service's DNS name.
-pub fn service_url(name: &str, namespace: &str) -> String {
-    format!("http://{name}.{namespace}.svc:{GATEWAY_PORT}")
+/// URL under which GitLab calls the gateway when the resource names none: the Service's DNS name. `tls`: the gateway
+/// has a certificate.
+pub fn service_url(name: &str, namespace: &str, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{name}.{namespace}.svc:{GATEWAY_PORT}")
 }
 
 /// GitLab's REST API when the resource names none.
 pub fn api_url(gitlab_url: &str) -> String {
     format!("{}/api/v4/", gitlab_url.trim().trim_end_matches('/'))
-}
-
-/// Seconds of a duration in the form `1m30s`, as the CRD's pattern admits.
-pub fn seconds(text: &str) -> Option<u32> {
-    let (minutes, rest) = match text.split_once('m') {
-        Some((minutes, rest)) => (minutes.parse::<u32>().ok()?, rest),
-        None => (0, text),
-    };
-    let seconds = if rest.is_empty() { 0 } else { rest.strip_suffix('s')?.parse::<u32>().ok()? };
-    minutes.checked_mul(60)?.checked_add(seconds)
 }
 
 #[cfg(test)]
@@ -67,14 +59,5 @@ mod tests {
         assert_eq!(instance_key("https://gitlab.example.com./"), instance_key("https://gitlab.example.com"));
         assert_ne!(instance_key("https://example.com/gitlab"), instance_key("https://example.com"));
         assert_ne!(instance_key("http://example.com"), instance_key("https://example.com"));
-    }
-
-    #[test]
-    fn durations_in_minutes_and_seconds() {
-        for (text, expected) in
-            [("60s", Some(60)), ("1m30s", Some(90)), ("10m", Some(600)), ("x", None), ("99999999999s", None)]
-        {
-            assert_eq!(seconds(text), expected, "{text}");
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! [`assignment`] is the order in which they are told.
 
 use duo_api::condition::ACCEPTED;
+use duo_api::gateway::AIGatewaySpec;
 use duo_api::{Family, Feature, Platform, SelfHostedModelSpec};
 use duo_gateway_config::model_key;
 
@@ -21,19 +22,35 @@ pub struct Sibling {
 }
 
 /// Why a model is not accepted before GitLab is asked.
-pub fn model(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibling]) -> Option<Finding> {
-    unsupported_platform(spec)
+pub fn model(
+    me: &Claimant,
+    spec: &SelfHostedModelSpec,
+    gateway: &AIGatewaySpec,
+    siblings: &[Sibling],
+) -> Option<Finding> {
+    provider_not_configured(spec, gateway)
         .or_else(|| name_claimed(me, spec, siblings))
         .or_else(|| indistinguishable(me, spec, siblings))
 }
 
-/// The embedded gateway calls Bedrock, OpenAI-compatible servers and Azure OpenAI.
-fn unsupported_platform(spec: &SelfHostedModelSpec) -> Option<Finding> {
-    (spec.platform == Platform::VertexAI).then(|| {
+/// Vertex AI is called in a project and a location, which only the AIGateway tells.
+fn provider_not_configured(spec: &SelfHostedModelSpec, gateway: &AIGatewaySpec) -> Option<Finding> {
+    if gateway.providers.as_ref().is_some_and(|providers| providers.vertex_ai.is_some()) {
+        return None;
+    }
+    let own = (spec.platform == Platform::VertexAI).then(|| "spec.platform".to_owned());
+    let fallback = || {
+        let found = spec.fallbacks.iter().find(|fallback| fallback.platform == Platform::VertexAI);
+        found.map(|fallback| format!("spec.fallbacks[{}].platform", fallback.name))
+    };
+    own.or_else(fallback).map(|field| {
         Finding::fails(
             ACCEPTED,
-            "PlatformNotSupported",
-            "spec.platform: this release's gateway cannot call Vertex AI; use Bedrock, OpenAICompatible or AzureOpenAI",
+            "ProviderNotConfigured",
+            format!(
+                "{field}: VertexAI needs spec.providers.vertexAI of AIGateway {}: project and location",
+                spec.gateway_ref.name
+            ),
         )
         .by_person()
     })
@@ -59,17 +76,17 @@ fn name_claimed(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibling])
 /// The gateway finds a declared model by family, endpoint and identifier: that is all that GitLab's request carries.
 fn indistinguishable(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibling]) -> Option<Finding> {
     let key = |spec: &SelfHostedModelSpec| model_key(spec.family.key(), spec.endpoint.as_deref(), &spec.identifier);
-    let rivals = siblings
-        .iter()
-        .filter(|other| key(&other.spec) == key(spec) && other.spec.api_key_secret_ref != spec.api_key_secret_ref);
+    let rivals =
+        siblings.iter().filter(|other| key(&other.spec) == key(spec) && other.spec.settings() != spec.settings());
     let winner = winner_over(me, rivals.map(|other| &other.claimant))?;
     Some(
         Finding::fails(
             ACCEPTED,
             "Indistinguishable",
             format!(
-                "family, endpoint and identifier are those of the older SelfHostedModel {}/{}, but the API key differs: \
-                 GitLab's requests do not tell the two apart. Use the same apiKeySecretRef or another endpoint",
+                "family, endpoint and identifier are those of the older SelfHostedModel {}/{}, but the API key or another \
+                 setting differs: GitLab's requests do not tell the two apart. Make them the same or use another \
+                 endpoint",
                 winner.namespace, winner.name
             ),
         )
@@ -198,21 +215,23 @@ pub fn warnings(spec: &SelfHostedModelSpec) -> Vec<(&'static str, String)> {
 mod tests {
     use super::*;
     use crate::observed::Capabilities;
-    use duo_api::{AdoptionPolicy, DeletionPolicy, LocalRef, SecretKeyRef};
+    use duo_api::SecretKeyRef;
 
     fn spec(name: &str, key: Option<&str>) -> SelfHostedModelSpec {
         SelfHostedModelSpec {
-            gateway_ref: LocalRef { name: "duo".into() },
-            display_name: name.into(),
-            platform: Platform::OpenAICompatible,
-            family: Family::Mistral,
-            identifier: "custom_openai/m".into(),
             endpoint: Some("http://vllm:8000/v1".into()),
             api_key_secret_ref: key.map(|name| SecretKeyRef { name: name.into(), key: "token".into() }),
-            adoption_policy: AdoptionPolicy::Never,
-            deletion_policy: DeletionPolicy::Delete,
-            suspend: false,
+            ..SelfHostedModelSpec::new("duo", name, Platform::OpenAICompatible, Family::Mistral, "custom_openai/m")
         }
+    }
+
+    fn gateway(providers: &str) -> AIGatewaySpec {
+        let text = format!("{{gitlab: {{url: 'http://g', tokenSecretRef: {{name: t}}}}, providers: {providers}}}");
+        serde_yaml_ng::from_str(&text).unwrap()
+    }
+
+    fn plain(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibling]) -> Option<Finding> {
+        model(me, spec, &gateway("{}"), siblings)
     }
 
     fn claimant(day: u8, name: &str) -> Claimant {
@@ -227,16 +246,45 @@ mod tests {
     fn the_younger_of_two_models_with_one_name_is_refused() {
         let mine = spec("A", None);
         let sibling = |day| vec![Sibling { claimant: claimant(day, "other"), spec: spec("A", None) }];
-        assert_eq!(reason(model(&claimant(2, "me"), &mine, &sibling(1))), Some("NameClaimed"));
-        assert_eq!(reason(model(&claimant(2, "me"), &mine, &sibling(3))), None);
+        assert_eq!(reason(plain(&claimant(2, "me"), &mine, &sibling(1))), Some("NameClaimed"));
+        assert_eq!(reason(plain(&claimant(2, "me"), &mine, &sibling(3))), None);
     }
 
     #[test]
     fn one_key_with_two_credentials_is_refused() {
         let mine = spec("A", Some("one"));
         let other = |key| vec![Sibling { claimant: claimant(1, "other"), spec: spec("B", key) }];
-        assert_eq!(reason(model(&claimant(2, "me"), &mine, &other(Some("two")))), Some("Indistinguishable"));
-        assert_eq!(reason(model(&claimant(2, "me"), &mine, &other(Some("one")))), None);
+        assert_eq!(reason(plain(&claimant(2, "me"), &mine, &other(Some("two")))), Some("Indistinguishable"));
+        assert_eq!(reason(plain(&claimant(2, "me"), &mine, &other(Some("one")))), None);
+    }
+
+    #[test]
+    fn one_key_with_two_settings_is_refused_and_what_only_gitlab_sees_does_not_count() {
+        let mine = spec("A", None);
+        let refused = |change: fn(&mut SelfHostedModelSpec)| {
+            let mut other = spec("B", None);
+            change(&mut other);
+            reason(plain(&claimant(2, "me"), &mine, &[Sibling { claimant: claimant(1, "other"), spec: other }]))
+        };
+        assert_eq!(refused(|other| other.endpoint = Some("http://vllm:8000/v1/".into())), None);
+        assert_eq!(refused(|other| other.deletion_policy = duo_api::DeletionPolicy::Orphan), None);
+        assert_eq!(refused(|other| other.weight = Some(2)), Some("Indistinguishable"));
+        assert_eq!(refused(|other| other.prompt_caching = Some(false)), Some("Indistinguishable"));
+    }
+
+    #[test]
+    fn vertex_ai_needs_a_project() {
+        let me = claimant(1, "me");
+        let own = SelfHostedModelSpec::new("duo", "V", Platform::VertexAI, Family::Gemini, "vertex_ai/g");
+        let fallback = serde_yaml_ng::from_str("{name: v, platform: VertexAI, identifier: vertex_ai/g}").unwrap();
+        let with = SelfHostedModelSpec { fallbacks: vec![fallback], ..spec("F", None) };
+        let configured = gateway("{vertexAI: {project: p, location: global}}");
+        for (spec, field) in [(own, "spec.platform:"), (with, "spec.fallbacks[v].platform:")] {
+            let refused = plain(&me, &spec, &[]).unwrap();
+            assert_eq!(refused.reason, "ProviderNotConfigured");
+            assert!(refused.message.starts_with(field), "{}", refused.message);
+            assert_eq!(reason(model(&me, &spec, &configured, &[])), None);
+        }
     }
 
     #[test]

@@ -28,12 +28,12 @@ fn credentials() -> Credentials {
     let mut credentials = Credentials {
         signing_key: b"signing".to_vec(),
         validation_key: b"validation".to_vec(),
-        ca_bundle: Some(b"certificates".to_vec()),
         ..Credentials::default()
     };
     credentials.aws.insert("AWS_ACCESS_KEY_ID".into(), b"id".to_vec());
     credentials.aws.insert("AWS_SECRET_ACCESS_KEY".into(), b"secret".to_vec());
-    credentials.model_keys.insert("vllm".into(), b"key".to_vec());
+    credentials.files.insert("ca.crt".into(), b"certificates".to_vec());
+    credentials.files.insert("model.vllm.key".into(), b"key".to_vec());
     credentials
 }
 
@@ -66,7 +66,7 @@ fn models() -> Vec<SelfHostedModel> {
 
 fn bundle(spec: &str, models: &[SelfHostedModel], credentials: &Credentials) -> Bundle {
     let gateway = gateway(spec);
-    let rendered = desired::rendered_models(models, credentials);
+    let rendered = desired::rendered_models(&gateway.spec, models, credentials);
     let config = desired::gateway_config(&gateway, &rendered, credentials, Some("0a1b"));
     desired::bundle(&gateway, &config, credentials, IMAGE).unwrap()
 }
@@ -131,7 +131,7 @@ fn the_least_that_can_be_declared_is_rendered() {
 fn a_model_or_a_key_more_does_not_change_the_pods() {
     let before = bundle(FULL, &models()[..1], &credentials());
     let mut more = credentials();
-    more.model_keys.insert("vllm".into(), b"another".to_vec());
+    more.files.insert("model.vllm.key".into(), b"another".to_vec());
     let after = bundle(FULL, &models(), &more);
     assert_eq!(before.deployment, after.deployment);
     assert_ne!(before.config_hash, after.config_hash);
@@ -151,7 +151,7 @@ fn secrets_stand_in_the_secret_only() {
     let mut marked =
         Credentials { signing_key: b"s3cret-1".to_vec(), validation_key: b"s3cret-2".to_vec(), ..credentials() };
     marked.aws.insert("AWS_SECRET_ACCESS_KEY".into(), b"s3cret-3".to_vec());
-    marked.model_keys.insert("vllm".into(), b"s3cret-4".to_vec());
+    marked.files.insert("model.vllm.key".into(), b"s3cret-4".to_vec());
     let Bundle { service_account, config_map, secret, service, disruption_budget, deployment, config_hash: _ } =
         bundle(FULL, &models(), &marked);
     let others = serde_json::to_string(&(service_account, config_map, service, disruption_budget, deployment)).unwrap();

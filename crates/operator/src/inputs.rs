@@ -1,13 +1,17 @@
 //! Secrets and ConfigMaps that resources refer to, read live: a cached Secret would be used after its rotation.
+//! `duo_core::inputs` lists what is referred to.
 
 use std::collections::BTreeMap;
 
 use duo_api::common::{CaBundleKind, CaBundleRef};
 use duo_api::{AIGateway, SecretKeyRef, SelfHostedModel};
 use duo_core::desired::Credentials;
+use duo_core::inputs::{self, Input, Kind, TRACING_HEADERS};
 use duo_gateway_config::AWS_CREDENTIAL_FILES;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, ResourceExt};
+
+use crate::well_formed;
 
 /// An input that is missing or unusable. Never holds a value of a Secret.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +22,8 @@ pub(crate) enum InputError {
     KeyMissing { kind: &'static str, namespace: String, name: String, key: String },
     #[error("{what} is not text")]
     NotText { what: String },
-    #[error("Secret {namespace}/{name}: {problem}")]
-    Unusable { namespace: String, name: String, problem: String },
+    #[error("{kind} {namespace}/{name}: {problem}")]
+    Unusable { kind: &'static str, namespace: String, name: String, problem: String },
     #[error(transparent)]
     Kube(#[from] duo_runtime::Error),
 }
@@ -32,6 +36,7 @@ impl InputError {
             Self::NotFound { .. } => "ConfigMapNotFound",
             Self::KeyMissing { kind: "Secret", .. } => "SecretKeyMissing",
             Self::KeyMissing { .. } => "ConfigMapKeyMissing",
+            Self::Unusable { kind: "ConfigMap", .. } => "ConfigMapInvalid",
             Self::NotText { .. } | Self::Unusable { .. } => "SecretInvalid",
             Self::Kube(error) => error.category(),
         }
@@ -71,15 +76,27 @@ pub(crate) async fn secret_value(
         })
 }
 
-/// Which version of a Secret there is: its uid and resourceVersion; `None` when it does not exist.
-pub(crate) async fn secret_version(
+/// Which version of an object there is: its uid and resourceVersion; `None` when it does not exist.
+pub(crate) async fn version(
     kube: &kube::Client,
     namespace: &str,
+    kind: Kind,
     name: &str,
 ) -> Result<Option<String>, duo_runtime::Error> {
-    let api: Api<Secret> = Api::namespaced(kube.clone(), namespace);
-    let found = duo_runtime::call(format!("get Secret {namespace}/{name}"), api.get_metadata_opt(name)).await?;
-    Ok(found.map(|meta| format!("{}/{}", meta.uid().unwrap_or_default(), meta.resource_version().unwrap_or_default())))
+    let what = format!("get {} {namespace}/{name}", kind.name());
+    let (uid, version) = match kind {
+        Kind::Secret => {
+            let api: Api<Secret> = Api::namespaced(kube.clone(), namespace);
+            let Some(found) = duo_runtime::call(what, api.get_metadata_opt(name)).await? else { return Ok(None) };
+            (found.uid(), found.resource_version())
+        }
+        Kind::ConfigMap => {
+            let api: Api<ConfigMap> = Api::namespaced(kube.clone(), namespace);
+            let Some(found) = duo_runtime::call(what, api.get_metadata_opt(name)).await? else { return Ok(None) };
+            (found.uid(), found.resource_version())
+        }
+    };
+    Ok(Some(format!("{}/{}", uid.unwrap_or_default(), version.unwrap_or_default())))
 }
 
 /// PEM certificates.
@@ -88,78 +105,178 @@ pub(crate) async fn ca_bundle(
     namespace: &str,
     reference: &CaBundleRef,
 ) -> Result<Vec<u8>, InputError> {
-    match reference.kind {
-        CaBundleKind::Secret => {
-            let key = SecretKeyRef { name: reference.name.clone(), key: reference.key.clone() };
-            secret_value(kube, namespace, &key).await
+    let kind = match reference.kind {
+        CaBundleKind::Secret => Kind::Secret,
+        CaBundleKind::ConfigMap => Kind::ConfigMap,
+    };
+    Objects::new(kube, namespace).value(kind, &reference.name, &reference.key).await
+}
+
+type Data = BTreeMap<String, Vec<u8>>;
+
+/// Objects of one namespace, each read once: what belongs together comes from one version of it.
+pub(crate) struct Objects<'a> {
+    kube: &'a kube::Client,
+    namespace: &'a str,
+    read: BTreeMap<(Kind, String), Option<Data>>,
+}
+
+impl<'a> Objects<'a> {
+    pub(crate) fn new(kube: &'a kube::Client, namespace: &'a str) -> Self {
+        Self { kube, namespace, read: BTreeMap::new() }
+    }
+
+    /// The values of these inputs by file, all there and well-formed. The error names the field.
+    pub(crate) async fn files(&mut self, inputs: &[Input]) -> Result<Data, FieldError> {
+        let mut files = Data::new();
+        for input in inputs {
+            let value = self.input(input).await.map_err(|error| FieldError { field: input.field.clone(), error })?;
+            files.insert(input.file.clone(), value);
         }
-        CaBundleKind::ConfigMap => {
-            let api: Api<ConfigMap> = Api::namespaced(kube.clone(), namespace);
-            let name = &reference.name;
-            let found =
-                duo_runtime::call(format!("get ConfigMap {namespace}/{name}"), api.get_opt(name)).await?.ok_or_else(
-                    || InputError::NotFound { kind: "ConfigMap", namespace: namespace.to_owned(), name: name.clone() },
-                )?;
-            found.data.unwrap_or_default().remove(&reference.key).map(String::into_bytes).ok_or_else(|| {
-                InputError::KeyMissing {
-                    kind: "ConfigMap",
-                    namespace: namespace.to_owned(),
-                    name: name.clone(),
-                    key: reference.key.clone(),
-                }
-            })
+        Ok(files)
+    }
+
+    async fn input(&mut self, input: &Input) -> Result<Vec<u8>, InputError> {
+        let value = self.value(input.kind, &input.object, &input.key).await?;
+        let companion = match input.form {
+            inputs::Form::KeyOf(certificate) => Some(self.value(input.kind, &input.object, certificate).await?),
+            _ => None,
+        };
+        match well_formed::check(input.form, &value, companion.as_deref()) {
+            Ok(()) => Ok(value),
+            Err(problem) => Err(InputError::Unusable {
+                kind: input.kind.name(),
+                namespace: self.namespace.to_owned(),
+                name: input.object.clone(),
+                problem: format!("key {:?} {problem}", input.key),
+            }),
         }
+    }
+
+    async fn value(&mut self, kind: Kind, name: &str, key: &str) -> Result<Vec<u8>, InputError> {
+        let namespace = self.namespace.to_owned();
+        let found = self.data(kind, name).await?.get(key).filter(|value| !value.is_empty()).cloned();
+        found.ok_or_else(|| InputError::KeyMissing {
+            kind: kind.name(),
+            namespace,
+            name: name.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    async fn data(&mut self, kind: Kind, name: &str) -> Result<&Data, InputError> {
+        let key = (kind, name.to_owned());
+        if !self.read.contains_key(&key) {
+            let data = read(self.kube, self.namespace, kind, name).await?;
+            self.read.insert(key.clone(), data);
+        }
+        self.read.get(&key).and_then(Option::as_ref).ok_or_else(|| InputError::NotFound {
+            kind: kind.name(),
+            namespace: self.namespace.to_owned(),
+            name: name.to_owned(),
+        })
     }
 }
 
-/// Everything secret that a gateway mounts, but for its signing keys. A model whose key is missing is left out; its own
-/// controller says so.
+async fn read(
+    kube: &kube::Client,
+    namespace: &str,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<Data>, duo_runtime::Error> {
+    let what = format!("get {} {namespace}/{name}", kind.name());
+    Ok(match kind {
+        Kind::Secret => {
+            let api: Api<Secret> = Api::namespaced(kube.clone(), namespace);
+            let found = duo_runtime::call(what, api.get_opt(name)).await?;
+            found.map(|secret| secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
+        }
+        Kind::ConfigMap => {
+            let api: Api<ConfigMap> = Api::namespaced(kube.clone(), namespace);
+            let found = duo_runtime::call(what, api.get_opt(name)).await?;
+            found.map(|map| {
+                let texts = map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
+                let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+                texts.chain(bytes).collect()
+            })
+        }
+    })
+}
+
+/// An [`InputError`] with the field that refers to the object.
+#[derive(Debug, thiserror::Error)]
+#[error("{field}: {error}")]
+pub(crate) struct FieldError {
+    field: String,
+    #[source]
+    pub(crate) error: InputError,
+}
+
+/// Everything secret that a gateway mounts, but for its signing keys. A model or a further place of one whose key is
+/// missing is left out; the model's own controller says so.
 pub(crate) async fn credentials(
     kube: &kube::Client,
     gateway: &AIGateway,
     models: &[SelfHostedModel],
-) -> Result<Credentials, InputError> {
+) -> Result<Credentials, FieldError> {
     let namespace = gateway.namespace().unwrap_or_default();
+    let at = |field: &str| {
+        let field = field.to_owned();
+        move |error| FieldError { field, error }
+    };
+    let mut objects = Objects::new(kube, &namespace);
     let mut credentials = Credentials::default();
-    let bedrock = gateway.spec.providers.as_ref().and_then(|providers| providers.bedrock.as_ref());
-    if let Some(reference) = bedrock.and_then(|bedrock| bedrock.credentials_secret_ref.as_ref()) {
-        credentials.aws = aws_variables(kube, &namespace, &reference.name).await?;
+    if let Some(reference) = inputs::aws_secret(&gateway.spec) {
+        let field = at("spec.providers.bedrock.credentialsSecretRef");
+        credentials.aws = aws_variables(&mut objects, &reference.name).await.map_err(field)?;
     }
-    if let Some(reference) = &gateway.spec.gitlab.ca_bundle_ref {
-        credentials.ca_bundle = Some(ca_bundle(kube, &namespace, reference).await?);
+    credentials.files = objects.files(&inputs::of_gateway(&gateway.spec)).await?;
+    if let Some(reference) = inputs::headers_secret(&gateway.spec) {
+        let headers = headers(&mut objects, &reference.name).await.map_err(at("spec.tracing.headersSecretRef"))?;
+        credentials.files.insert(TRACING_HEADERS.to_owned(), headers);
     }
     for model in models {
-        let Some(reference) = &model.spec.api_key_secret_ref else { continue };
-        match secret_value(kube, &namespace, reference).await {
-            Ok(key) => {
-                credentials.model_keys.insert(model.name_any(), key);
+        let name = model.name_any();
+        let further = inputs::of_further_places(&name, &model.spec).into_iter().map(|(_, inputs)| inputs);
+        for inputs in std::iter::once(inputs::of_model(&name, &model.spec)).chain(further) {
+            match objects.files(&inputs).await {
+                Ok(files) => credentials.files.extend(files),
+                Err(error) if error.error.needs_person() => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.needs_person() => {}
-            Err(error) => return Err(error),
         }
     }
     Ok(credentials)
 }
 
-async fn aws_variables(
-    kube: &kube::Client,
-    namespace: &str,
-    name: &str,
-) -> Result<BTreeMap<String, Vec<u8>>, InputError> {
-    let data = secret(kube, namespace, name).await?.data.unwrap_or_default();
-    let variables: BTreeMap<String, Vec<u8>> = data
-        .into_iter()
-        .filter(|(key, value)| AWS_CREDENTIAL_FILES.contains(&key.as_str()) && !value.0.is_empty())
-        .map(|(key, value)| (key, value.0))
+async fn aws_variables(objects: &mut Objects<'_>, name: &str) -> Result<Data, InputError> {
+    let data = objects.data(Kind::Secret, name).await?;
+    let variables: Data = data
+        .iter()
+        .filter(|(key, value)| AWS_CREDENTIAL_FILES.contains(&key.as_str()) && !value.is_empty())
+        .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     let has = |key: &str| variables.contains_key(key);
     if has("AWS_BEARER_TOKEN_BEDROCK") || (has("AWS_ACCESS_KEY_ID") && has("AWS_SECRET_ACCESS_KEY")) {
         return Ok(variables);
     }
     Err(InputError::Unusable {
-        namespace: namespace.to_owned(),
+        kind: "Secret",
+        namespace: objects.namespace.to_owned(),
         name: name.to_owned(),
         problem: "it needs the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK"
             .to_owned(),
+    })
+}
+
+/// All keys of a Secret as a JSON object of headers.
+async fn headers(objects: &mut Objects<'_>, name: &str) -> Result<Vec<u8>, InputError> {
+    let namespace = objects.namespace.to_owned();
+    let data = objects.data(Kind::Secret, name).await?;
+    well_formed::headers(data).map_err(|problem| InputError::Unusable {
+        kind: "Secret",
+        namespace,
+        name: name.to_owned(),
+        problem,
     })
 }

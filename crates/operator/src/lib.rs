@@ -15,6 +15,7 @@ mod report;
 pub mod run;
 mod session;
 mod watches;
+mod well_formed;
 
 /// The custom resource definitions as one YAML stream, as `duo-operator crds` prints them.
 ///

@@ -1,6 +1,7 @@
 //! One case for each rule and limit: what is refused, the words of the refusal, and the nearest valid declaration.
 
 mod gateway;
+mod settings;
 
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ pub fn base(kind: &str) -> Value {
 
 /// All cases.
 pub fn all() -> Vec<Case> {
-    [gateway::cases(), gateway::pod(), model(), assignment()].concat()
+    [gateway::cases(), gateway::pod(), settings::gateway(), model(), settings::model(), assignment()].concat()
 }
 
 /// `{"a": {"b": value}}` for `a.b`; the last name of a path with `[]` gets a list of one.

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use duo_api::annotations::CONFIG_HASH;
-use duo_api::gateway::{LogLevel, UndeclaredModels};
+use duo_api::gateway::UndeclaredModels;
+use duo_api::providers::{BedrockSpec, GuardrailSpec, GuardrailStream, GuardrailTrace, ProvidersSpec};
+use duo_api::serving::{AllowanceSpec, LogLevel};
 use duo_api::{AIGateway, SelfHostedModel};
 use duo_gateway_config as config;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 
 use super::child_meta;
-use super::credentials::{CA_BUNDLE, Credentials, SIGNING_KEY, VALIDATION_KEY};
-use crate::claims::Claimant;
-use crate::{labels, url_rules, validate};
+use super::credentials::{Credentials, SIGNING_KEY, VALIDATION_KEY};
+use super::deployment::DOCS_FOLDER;
+use super::models::{count, model};
+use crate::durations::seconds;
+use crate::{inputs, labels, url_rules};
 
 /// GitLab's customer portal: it issues the tokens of online instances for features that are not self-hosted.
 const CUSTOMER_PORTAL: &str = "https://customers.gitlab.com";
@@ -25,38 +29,7 @@ pub enum RenderError {
     Config(config::ConfigError),
 }
 
-/// The models of a gateway that are rendered: valid ones whose key is at hand, the oldest of each key.
-///
-/// A model that is being deleted is served until it is gone from GitLab.
-pub fn rendered_models<'a>(models: &'a [SelfHostedModel], credentials: &Credentials) -> Vec<&'a SelfHostedModel> {
-    let siblings: Vec<validate::Sibling> =
-        models.iter().map(|model| validate::Sibling { claimant: claimant(model), spec: model.spec.clone() }).collect();
-    let mut sorted: Vec<&SelfHostedModel> = models.iter().collect();
-    sorted.sort_by_key(|model| claimant(model));
-    let mut keys = std::collections::BTreeSet::new();
-    sorted
-        .into_iter()
-        .filter(|model| validate::model(&claimant(model), &model.spec, &siblings).is_none())
-        .filter(|model| {
-            model.spec.api_key_secret_ref.is_none() || credentials.model_keys.contains_key(&model.name_any())
-        })
-        .filter(|model| {
-            let key =
-                config::model_key(model.spec.family.key(), model.spec.endpoint.as_deref(), &model.spec.identifier);
-            keys.insert((key.family, key.endpoint, key.identifier))
-        })
-        .collect()
-}
-
-fn claimant(model: &SelfHostedModel) -> Claimant {
-    Claimant::new(
-        model.creation_timestamp().map(|time| time.0.to_string()),
-        model.namespace().unwrap_or_default(),
-        model.name_any(),
-    )
-}
-
-/// The configuration of a gateway with these models. `undeclared` is what holds when the resource does not say.
+/// The configuration of a gateway with these models.
 pub fn gateway_config(
     gateway: &AIGateway,
     models: &[&SelfHostedModel],
@@ -68,37 +41,94 @@ pub fn gateway_config(
     rendered.gitlab.api_url = Some(spec.gitlab.api_url.clone().unwrap_or_else(|| url_rules::api_url(&spec.gitlab.url)));
     rendered.gitlab.customer_portal_url = (!spec.gitlab.offline).then(|| CUSTOMER_PORTAL.to_owned());
     rendered.gitlab.instance_id = instance_id.map(ToOwned::to_owned);
-    rendered.ca_bundle_file = credentials.ca_bundle.is_some().then(|| CA_BUNDLE.to_owned());
+    rendered.ca_bundle_file = spec.gitlab.ca_bundle_ref.as_ref().map(|_| inputs::CA_BUNDLE.to_owned());
     rendered.undeclared_models = match spec.undeclared_models {
         Some(UndeclaredModels::Allow) => config::UndeclaredModels::Allow,
         Some(UndeclaredModels::Refuse) | None => config::UndeclaredModels::Refuse,
     };
-    rendered.providers.bedrock =
-        spec.providers.as_ref().and_then(|providers| providers.bedrock.as_ref()).map(|bedrock| config::Bedrock {
-            region: bedrock.region.clone(),
-            endpoint: bedrock.endpoint.clone(),
-            credentials: bedrock.credentials_secret_ref.is_some(),
-            fips: false,
-            guardrail: None,
-        });
-    rendered.models = models
-        .iter()
-        .map(|model| config::Model {
-            endpoint: model.spec.endpoint.as_deref().and_then(url_rules::normalize),
-            api_key_file: model.spec.api_key_secret_ref.as_ref().map(|_| labels::model_key_file(&model.name_any())),
-            ..config::Model::new(model.name_any(), model.spec.family.key(), &model.spec.identifier)
-        })
-        .collect();
-    rendered.request_timeout_seconds = spec.request_timeout.as_deref().and_then(url_rules::seconds);
+    rendered.providers = spec.providers.as_ref().map(providers).unwrap_or_default();
+    rendered.models = models.iter().map(|item| model(&item.name_any(), &item.spec, credentials)).collect();
+    rendered.request_timeout_seconds = spec.request_timeout.as_deref().and_then(seconds);
+    rendered.first_byte_timeout_seconds = spec.first_byte_timeout.as_deref().and_then(seconds);
+    rendered.drain_seconds = spec.drain_period.as_deref().and_then(seconds);
     rendered.signing_key_file = Some(SIGNING_KEY.to_owned());
     rendered.validation_key_file = Some(VALIDATION_KEY.to_owned());
+    rendered.tls = spec.tls.as_ref().map(|_| config::ListenerTls {
+        certificate: config::CertificateFiles {
+            certificate_file: inputs::TLS_CERTIFICATE.to_owned(),
+            key_file: inputs::TLS_KEY.to_owned(),
+        },
+    });
+    rendered.limits = spec.limits.as_ref().map(|limits| config::Limits {
+        per_user: limits.per_user.as_ref().map(allowance),
+        per_instance: limits.per_instance.as_ref().map(allowance),
+    });
+    rendered.proxy = spec.proxy.as_ref().map(|proxy| config::Proxy {
+        https_proxy: proxy.https_proxy.clone(),
+        http_proxy: proxy.http_proxy.clone(),
+        no_proxy: proxy.no_proxy.clone(),
+    });
+    rendered.tracing = spec.tracing.as_ref().map(|tracing| config::Tracing {
+        otlp_endpoint: tracing.otlp_endpoint.clone(),
+        headers_file: tracing.headers_secret_ref.as_ref().map(|_| inputs::TRACING_HEADERS.to_owned()),
+        sample_per_mille: tracing.sample_per_mille.map(count),
+    });
     rendered.log_level = spec.logging.as_ref().map(|logging| match logging.level {
         LogLevel::Debug => config::LogLevel::Debug,
         LogLevel::Info => config::LogLevel::Info,
         LogLevel::Warn => config::LogLevel::Warning,
         LogLevel::Error => config::LogLevel::Error,
     });
+    rendered.prompt_logging = spec.logging.as_ref().is_some_and(|logging| logging.prompts);
+    rendered.docs_index_file = spec.docs_index.as_ref().map(|index| format!("{DOCS_FOLDER}/{}", index.file));
+    rendered.currency.clone_from(&spec.currency);
     rendered
+}
+
+fn providers(spec: &ProvidersSpec) -> config::Providers {
+    config::Providers {
+        bedrock: spec.bedrock.as_ref().map(bedrock),
+        vertex_ai: spec.vertex_ai.as_ref().map(|vertex| config::VertexAi {
+            project: vertex.project.clone(),
+            location: vertex.location.clone(),
+            endpoint: vertex.endpoint.clone(),
+            credentials_file: vertex.credentials_secret_ref.as_ref().map(|_| inputs::VERTEX_CREDENTIALS.to_owned()),
+        }),
+    }
+}
+
+fn bedrock(spec: &BedrockSpec) -> config::Bedrock {
+    config::Bedrock {
+        region: spec.region.clone(),
+        endpoint: spec.endpoint.clone(),
+        credentials: spec.credentials_secret_ref.is_some(),
+        fips: spec.fips,
+        guardrail: spec.guardrail.as_ref().map(guardrail),
+    }
+}
+
+fn guardrail(spec: &GuardrailSpec) -> config::Guardrail {
+    config::Guardrail {
+        identifier: spec.identifier.clone(),
+        version: spec.version.clone(),
+        trace: spec.trace.map(|trace| match trace {
+            GuardrailTrace::Disabled => config::GuardrailTrace::Disabled,
+            GuardrailTrace::Enabled => config::GuardrailTrace::Enabled,
+            GuardrailTrace::Full => config::GuardrailTrace::Full,
+        }),
+        stream_processing: spec.stream_processing.map(|mode| match mode {
+            GuardrailStream::Sync => config::GuardrailStream::Sync,
+            GuardrailStream::Async => config::GuardrailStream::Async,
+        }),
+    }
+}
+
+fn allowance(spec: &AllowanceSpec) -> config::Allowance {
+    config::Allowance {
+        requests_per_minute: spec.requests_per_minute.map(count),
+        tokens_per_minute: spec.tokens_per_minute.map(i64::unsigned_abs),
+        concurrent_requests: spec.concurrent_requests.map(count),
+    }
 }
 
 /// The hash stands beside the configuration, so that a reader can tell which one it belongs to.

@@ -15,8 +15,6 @@ use crate::labels;
 pub const SIGNING_KEY: &str = "signing-key.pem";
 /// File with the previous signing key.
 pub const VALIDATION_KEY: &str = "validation-key.pem";
-/// File with additional CA certificates.
-pub(super) const CA_BUNDLE: &str = "ca.crt";
 
 /// Secret values. `Debug` tells only which there are.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -27,35 +25,31 @@ pub struct Credentials {
     pub validation_key: Vec<u8>,
     /// AWS variables by name.
     pub aws: BTreeMap<String, Vec<u8>>,
-    /// PEM certificates.
-    pub ca_bundle: Option<Vec<u8>>,
-    /// API keys by the SelfHostedModel's name.
-    pub model_keys: BTreeMap<String, Vec<u8>>,
+    /// Values of [`crate::inputs`] that are at hand and well-formed, by file name.
+    pub files: BTreeMap<String, Vec<u8>>,
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("aws", &self.aws.keys())
-            .field("ca_bundle", &self.ca_bundle.is_some())
-            .field("model_keys", &self.model_keys.keys())
+            .field("files", &self.files.keys())
             .finish_non_exhaustive()
     }
 }
 
 impl Credentials {
+    /// Whether all of these values are at hand.
+    pub(super) fn have(&self, inputs: &[crate::inputs::Input]) -> bool {
+        inputs.iter().all(|input| self.files.contains_key(&input.file))
+    }
+
     /// The files of the mounted folder, without the configuration itself.
     pub(super) fn files(&self) -> BTreeMap<String, ByteString> {
-        let mut files = BTreeMap::from([
-            (SIGNING_KEY.to_owned(), ByteString(self.signing_key.clone())),
-            (VALIDATION_KEY.to_owned(), ByteString(self.validation_key.clone())),
-        ]);
-        files.extend(self.aws.iter().map(|(name, value)| (name.clone(), ByteString(value.clone()))));
-        files.extend(self.ca_bundle.iter().map(|pem| (CA_BUNDLE.to_owned(), ByteString(pem.clone()))));
-        files.extend(
-            self.model_keys.iter().map(|(model, key)| (labels::model_key_file(model), ByteString(key.clone()))),
-        );
-        files
+        let keys = [(SIGNING_KEY, &self.signing_key), (VALIDATION_KEY, &self.validation_key)];
+        let keys = keys.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let inputs = self.aws.iter().chain(&self.files).map(|(name, value)| (name.clone(), value));
+        keys.chain(inputs).map(|(name, value)| (name, ByteString(value.clone()))).collect()
     }
 }
 

@@ -9,9 +9,9 @@ use duo_gateway_config::DEFAULT_FOLDER;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
-    ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, Toleration, TopologySpreadConstraint,
-    Volume, VolumeMount, VolumeProjection,
+    LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, Toleration,
+    TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -19,12 +19,17 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use super::child_meta;
+use crate::durations::seconds;
 use crate::{labels, url_rules};
 
 /// Metrics and `/config/hash`.
 pub const METRICS_PORT: i32 = 8082;
+/// Name of the API port, whatever it speaks: a Service that looked for another name would lose the pods of before.
+pub(super) const PORT_NAME: &str = "http";
+/// Where the documentation index's volume is mounted.
+pub(super) const DOCS_FOLDER: &str = "/var/lib/duo-gateway/docs";
 /// Before a stop a gateway is not ready but still accepts for this long, so that load balancers notice.
-const DRAIN_SECONDS: i64 = 10;
+const DEFAULT_DRAIN_SECONDS: u32 = 10;
 /// GitLab's own default.
 const DEFAULT_TIMEOUT_SECONDS: u32 = 60;
 const NON_ROOT: i64 = 65532;
@@ -61,12 +66,12 @@ pub(super) fn deployment(gateway: &AIGateway, default_image: &str) -> Deployment
 }
 
 fn pod(gateway: &AIGateway, name: &str, settings: &PodSettings, default_image: &str) -> PodSpec {
-    let timeout =
-        gateway.spec.request_timeout.as_deref().and_then(url_rules::seconds).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+    let timeout = gateway.spec.request_timeout.as_deref().and_then(seconds).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+    let drain = gateway.spec.drain_period.as_deref().and_then(seconds).unwrap_or(DEFAULT_DRAIN_SECONDS);
     PodSpec {
         service_account_name: Some(name.to_owned()),
         automount_service_account_token: Some(false),
-        termination_grace_period_seconds: Some(DRAIN_SECONDS + i64::from(timeout) + 10),
+        termination_grace_period_seconds: Some(i64::from(drain) + i64::from(timeout) + 10),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(NON_ROOT),
@@ -76,33 +81,7 @@ fn pod(gateway: &AIGateway, name: &str, settings: &PodSettings, default_image: &
             ..PodSecurityContext::default()
         }),
         containers: vec![container(gateway, settings, default_image)],
-        volumes: Some(vec![
-            // One projected volume, so that kubelet swaps configuration and keys in one step.
-            Volume {
-                name: "config".to_owned(),
-                projected: Some(ProjectedVolumeSource {
-                    default_mode: Some(0o440),
-                    sources: Some(vec![
-                        VolumeProjection {
-                            config_map: Some(ConfigMapProjection {
-                                name: labels::config_map(name),
-                                ..ConfigMapProjection::default()
-                            }),
-                            ..VolumeProjection::default()
-                        },
-                        VolumeProjection {
-                            secret: Some(SecretProjection {
-                                name: labels::credentials_secret(name),
-                                ..SecretProjection::default()
-                            }),
-                            ..VolumeProjection::default()
-                        },
-                    ]),
-                }),
-                ..Volume::default()
-            },
-            Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
-        ]),
+        volumes: Some(volumes(gateway, name)),
         node_selector: (!settings.node_selector.is_empty()).then(|| settings.node_selector.clone()),
         tolerations: (!settings.tolerations.is_empty()).then(|| settings.tolerations.iter().map(toleration).collect()),
         image_pull_secrets: (!settings.image_pull_secrets.is_empty()).then(|| {
@@ -126,6 +105,35 @@ fn pod(gateway: &AIGateway, name: &str, settings: &PodSettings, default_image: &
     }
 }
 
+fn volumes(gateway: &AIGateway, name: &str) -> Vec<Volume> {
+    let config_map = ConfigMapProjection { name: labels::config_map(name), ..ConfigMapProjection::default() };
+    let secret = SecretProjection { name: labels::credentials_secret(name), ..SecretProjection::default() };
+    let mut volumes = vec![
+        // One projected volume, so that kubelet swaps configuration and keys in one step.
+        Volume {
+            name: "config".to_owned(),
+            projected: Some(ProjectedVolumeSource {
+                default_mode: Some(0o440),
+                sources: Some(vec![
+                    VolumeProjection { config_map: Some(config_map), ..VolumeProjection::default() },
+                    VolumeProjection { secret: Some(secret), ..VolumeProjection::default() },
+                ]),
+            }),
+            ..Volume::default()
+        },
+        Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
+    ];
+    volumes.extend(gateway.spec.docs_index.as_ref().map(|index| Volume {
+        name: "docs".to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: index.claim_name.clone(),
+            read_only: Some(true),
+        }),
+        ..Volume::default()
+    }));
+    volumes
+}
+
 fn container(gateway: &AIGateway, settings: &PodSettings, default_image: &str) -> Container {
     let port = |name: &str, number: i32| ContainerPort {
         name: Some(name.to_owned()),
@@ -136,7 +144,8 @@ fn container(gateway: &AIGateway, settings: &PodSettings, default_image: &str) -
     let probe = |path: &str, period: i32, failures: i32| Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
-            port: IntOrString::String("http".to_owned()),
+            port: IntOrString::String(PORT_NAME.to_owned()),
+            scheme: gateway.spec.tls.as_ref().map(|_| "HTTPS".to_owned()),
             ..HTTPGetAction::default()
         }),
         period_seconds: Some(period),
@@ -150,14 +159,16 @@ fn container(gateway: &AIGateway, settings: &PodSettings, default_image: &str) -
         read_only: Some(read_only),
         ..VolumeMount::default()
     };
+    let mut mounts = vec![mount("config", DEFAULT_FOLDER, true), mount("tmp", "/tmp", false)];
+    mounts.extend(gateway.spec.docs_index.as_ref().map(|_| mount("docs", DOCS_FOLDER, true)));
     Container {
         name: "gateway".to_owned(),
         image: Some(gateway.spec.image.clone().unwrap_or_else(|| default_image.to_owned())),
         args: Some(vec!["--config".to_owned(), format!("{DEFAULT_FOLDER}/{}", duo_gateway_config::CONFIG_FILE)]),
-        ports: Some(vec![port("http", i32::from(url_rules::GATEWAY_PORT)), port("metrics", METRICS_PORT)]),
+        ports: Some(vec![port(PORT_NAME, i32::from(url_rules::GATEWAY_PORT)), port("metrics", METRICS_PORT)]),
         readiness_probe: Some(probe("/monitoring/ready", 2, 2)),
         liveness_probe: Some(probe("/monitoring/healthz", 10, 3)),
-        volume_mounts: Some(vec![mount("config", DEFAULT_FOLDER, true), mount("tmp", "/tmp", false)]),
+        volume_mounts: Some(mounts),
         resources: Some(resources(settings)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),

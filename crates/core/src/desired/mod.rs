@@ -3,6 +3,7 @@
 mod config;
 mod credentials;
 mod deployment;
+mod models;
 mod service;
 
 use duo_api::AIGateway;
@@ -12,8 +13,9 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-pub use config::{RenderError, gateway_config, rendered_models};
+pub use config::{RenderError, gateway_config};
 pub use credentials::{Credentials, SIGNING_KEY, VALIDATION_KEY};
+pub use models::rendered_models;
 
 use crate::labels;
 

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use super::child_meta;
+use super::deployment::PORT_NAME;
 use crate::{labels, url_rules};
 
 pub(super) fn service_account(gateway: &AIGateway) -> ServiceAccount {
@@ -28,9 +29,9 @@ pub(super) fn service(gateway: &AIGateway) -> Service {
         spec: Some(ServiceSpec {
             selector: Some(labels::selector(&gateway.name_any())),
             ports: Some(vec![ServicePort {
-                name: Some("http".to_owned()),
+                name: Some(if gateway.spec.tls.is_some() { "https" } else { "http" }.to_owned()),
                 port: i32::from(url_rules::GATEWAY_PORT),
-                target_port: Some(IntOrString::String("http".to_owned())),
+                target_port: Some(IntOrString::String(PORT_NAME.to_owned())),
                 protocol: Some("TCP".to_owned()),
                 ..ServicePort::default()
             }]),

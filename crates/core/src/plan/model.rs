@@ -88,20 +88,12 @@ fn differences(model: &Model, desired: &DesiredModel) -> Vec<(&'static str, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use duo_api::{AdoptionPolicy, DeletionPolicy, Family, LocalRef};
+    use duo_api::Family;
 
     fn spec(platform: Platform, identifier: &str, endpoint: Option<&str>) -> SelfHostedModelSpec {
         SelfHostedModelSpec {
-            gateway_ref: LocalRef { name: "duo".into() },
-            display_name: "M".into(),
-            platform,
-            family: Family::Claude,
-            identifier: identifier.into(),
             endpoint: endpoint.map(Into::into),
-            api_key_secret_ref: None,
-            adoption_policy: AdoptionPolicy::Never,
-            deletion_policy: DeletionPolicy::Delete,
-            suspend: false,
+            ..SelfHostedModelSpec::new("duo", "M", platform, Family::Claude, identifier)
         }
     }
 

@@ -97,9 +97,9 @@ async fn render(
 ) -> Result<Result<Bundle, Finding>, Error> {
     let mut credentials = match inputs::credentials(&ctx.kube, gateway, models).await {
         Ok(credentials) => credentials,
-        Err(inputs::InputError::Kube(error)) => return Err(error.into()),
+        Err(inputs::FieldError { error: inputs::InputError::Kube(error), .. }) => return Err(error.into()),
         Err(error) => {
-            return Ok(Err(Finding::unknown(CONFIG_ACCEPTED, error.category(), error.to_string()).by_person()));
+            return Ok(Err(Finding::unknown(CONFIG_ACCEPTED, error.error.category(), error.to_string()).by_person()));
         }
     };
     match signing_keys::load_or_generate(gateway, ctx).await? {
@@ -109,7 +109,7 @@ async fn render(
         }
         Err(message) => return Ok(Err(Finding::fails(CONFIG_ACCEPTED, "KeyGenerationFailed", message))),
     }
-    let rendered = desired::rendered_models(models, &credentials);
+    let rendered = desired::rendered_models(&gateway.spec, models, &credentials);
     let instance_id = gateway.status.as_ref().and_then(|s| s.gitlab.as_ref()).and_then(|g| g.instance_id.as_deref());
     let config = desired::gateway_config(gateway, &rendered, &credentials, instance_id);
     Ok(desired::bundle(gateway, &config, &credentials, &ctx.gateway_image)

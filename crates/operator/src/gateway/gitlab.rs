@@ -10,7 +10,7 @@ use duo_api::{AIGateway, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::observed::{Instance, Settings};
 use duo_core::plan::{self, Operation};
-use duo_core::{claims, health, url_rules};
+use duo_core::{claims, durations, health, url_rules};
 use duo_gitlab::SettingsInput;
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
@@ -43,11 +43,10 @@ impl GitLab {
 
 /// URL under which GitLab calls the gateway.
 pub(super) fn gateway_url(gateway: &AIGateway) -> String {
-    gateway
-        .spec
-        .url
-        .clone()
-        .unwrap_or_else(|| url_rules::service_url(&gateway.name_any(), &gateway.namespace().unwrap_or_default()))
+    gateway.spec.url.clone().unwrap_or_else(|| {
+        let (name, namespace) = (gateway.name_any(), gateway.namespace().unwrap_or_default());
+        url_rules::service_url(&name, &namespace, gateway.spec.tls.is_some())
+    })
 }
 
 pub(super) async fn run(
@@ -150,7 +149,7 @@ async fn settings(
     outcome: &mut GitLab,
 ) -> Result<bool, Error> {
     let url = gateway_url(gateway);
-    let timeout = gateway.spec.request_timeout.as_deref().and_then(url_rules::seconds);
+    let timeout = gateway.spec.request_timeout.as_deref().and_then(durations::seconds);
     let observed = instance.settings.clone().unwrap_or_default();
     let has_timeout = instance.capabilities.timeout_setting;
     let seen_before = gateway.status.as_ref().and_then(|s| s.observed_generation) == gateway.metadata.generation;

@@ -8,16 +8,17 @@ use duo_api::{AIGateway, ManagementPolicy, Platform, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::connection::{LastCheck, due_in, judge, while_waiting};
 use duo_core::observed::Instance;
-use duo_core::{labels, plan};
+use duo_core::{inputs, labels, plan};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Outcome;
 use crate::context::{Context, now};
+use crate::convert;
 use crate::error::{Error, Next};
 use crate::session::Session;
-use crate::{convert, inputs};
 
 /// A check that did not pass is repeated after this many seconds, or after the resync period if that is shorter.
 const RETRY_SECONDS: i64 = 30;
@@ -124,20 +125,26 @@ async fn not_yet(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) ->
 /// Changes when something changed that the check would notice. Secrets enter by version, never by value.
 async fn fingerprint(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Result<String, Error> {
     let namespace = model.namespace().unwrap_or_default();
+    let (spec, providers) = (&model.spec, gateway.spec.providers.clone().unwrap_or_default());
     let mut parts = vec![
-        model.spec.family.key().to_owned(),
-        model.spec.identifier.clone(),
-        model.spec.endpoint.clone().unwrap_or_default(),
+        spec.family.key().to_owned(),
+        spec.identifier.clone(),
+        spec.endpoint.clone().unwrap_or_default(),
+        json!([&spec.connection, &spec.mirrors, &spec.fallbacks, &gateway.spec.proxy]).to_string(),
     ];
-    if let Some(reference) = &model.spec.api_key_secret_ref {
-        parts.extend(inputs::secret_version(&ctx.kube, &namespace, &reference.name).await?);
+    let mut references = inputs::model_references(spec);
+    let uses = |platform| spec.platform == platform || spec.fallbacks.iter().any(|item| item.platform == platform);
+    if uses(Platform::Bedrock) {
+        parts.push(json!(&providers.bedrock).to_string());
+        references.extend(inputs::aws_secret(&gateway.spec).map(|r| (inputs::Kind::Secret, r.name.clone())));
     }
-    let bedrock = gateway.spec.providers.as_ref().and_then(|providers| providers.bedrock.as_ref());
-    if let Some(bedrock) = bedrock.filter(|_| model.spec.platform == Platform::Bedrock) {
-        parts.extend([bedrock.region.clone(), bedrock.endpoint.clone().unwrap_or_default()]);
-        if let Some(reference) = &bedrock.credentials_secret_ref {
-            parts.extend(inputs::secret_version(&ctx.kube, &namespace, &reference.name).await?);
-        }
+    if uses(Platform::VertexAI) {
+        parts.push(json!(&providers.vertex_ai).to_string());
+        let credentials = providers.vertex_ai.and_then(|vertex| vertex.credentials_secret_ref);
+        references.extend(credentials.map(|r| (inputs::Kind::Secret, r.name)));
+    }
+    for (kind, name) in references {
+        parts.extend(crate::inputs::version(&ctx.kube, &namespace, kind, &name).await?);
     }
     let mut hash = Sha256::new();
     for part in parts {

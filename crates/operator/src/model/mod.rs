@@ -96,19 +96,16 @@ async fn accept<'a>(
         )));
     };
     let siblings = siblings(model, ctx);
-    if let Some(refusal) = validate::model(&claimant(model), &model.spec, &siblings) {
+    if let Some(refusal) = validate::model(&claimant(model), &model.spec, &gateway.spec, &siblings) {
         return Ok(Err(refusal));
     }
-    if let Some(reference) = &model.spec.api_key_secret_ref {
-        let namespace = model.namespace().unwrap_or_default();
-        match inputs::secret_value(&ctx.kube, &namespace, reference).await {
-            Ok(_) => {}
-            Err(inputs::InputError::Kube(error)) => return Err(error.into()),
-            Err(error) => {
-                return Ok(Err(
-                    Finding::unknown(ACCEPTED, error.category(), format!("spec.apiKeySecretRef: {error}")).by_person()
-                ));
-            }
+    let namespace = model.namespace().unwrap_or_default();
+    let needed = duo_core::inputs::of_all_places(&model.name_any(), &model.spec);
+    match inputs::Objects::new(&ctx.kube, &namespace).files(&needed).await {
+        Ok(_) => {}
+        Err(inputs::FieldError { error: inputs::InputError::Kube(error), .. }) => return Err(error.into()),
+        Err(error) => {
+            return Ok(Err(Finding::unknown(ACCEPTED, error.error.category(), error.to_string()).by_person()));
         }
     }
     Ok(Ok(gateway))

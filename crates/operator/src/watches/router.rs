@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
+use duo_core::inputs;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -110,14 +111,17 @@ impl Router {
         let (namespace, name) = (input.namespace().unwrap_or_default(), input.name_any());
         let mut woken: Vec<String> = Vec::new();
         for gateway in self.stores.gateways.state() {
-            if gateway.namespace().as_deref() == Some(&namespace) && gateway_refers_to(&gateway, kind, &name) {
+            if gateway.namespace().as_deref() == Some(&namespace)
+                && refers(&inputs::gateway_references(&gateway.spec), kind, &name)
+            {
                 woken.push(gateway.name_any());
                 self.wake_dependents(&namespace, &gateway.name_any()).await;
             }
         }
         for model in self.stores.models.state() {
-            let refers = kind == "Secret" && model.spec.api_key_secret_ref.as_ref().is_some_and(|r| r.name == name);
-            if refers && model.namespace().as_deref() == Some(&namespace) {
+            if refers(&inputs::model_references(&model.spec), kind, &name)
+                && model.namespace().as_deref() == Some(&namespace)
+            {
                 woken.push(model.spec.gateway_ref.name.clone());
                 let _ = self.models.send(ObjectRef::from_obj(model.as_ref())).await;
             }
@@ -128,13 +132,6 @@ impl Router {
     }
 }
 
-fn gateway_refers_to(gateway: &AIGateway, kind: &str, name: &str) -> bool {
-    let bundle = gateway.spec.gitlab.ca_bundle_ref.as_ref();
-    if bundle.is_some_and(|bundle| bundle.name == name && format!("{:?}", bundle.kind) == kind) {
-        return true;
-    }
-    let bedrock = gateway.spec.providers.as_ref().and_then(|providers| providers.bedrock.as_ref());
-    kind == "Secret"
-        && (gateway.spec.gitlab.token_secret_ref.name == name
-            || bedrock.and_then(|b| b.credentials_secret_ref.as_ref()).is_some_and(|reference| reference.name == name))
+fn refers(references: &[(inputs::Kind, String)], kind: &str, name: &str) -> bool {
+    references.iter().any(|(of, object)| of.name() == kind && object == name)
 }

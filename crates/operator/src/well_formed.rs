@@ -1,0 +1,124 @@
+//! Whether a value is what its reader can use: found here, a mistake is told at the field that refers to it; found by the
+//! gateway, it would hold up every other change. Problems never hold a value.
+
+use std::collections::BTreeMap;
+
+use duo_core::inputs::Form;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Checks one value. `companion`: the certificate of a key.
+pub(crate) fn check(form: Form, value: &[u8], companion: Option<&[u8]>) -> Result<(), String> {
+    match form {
+        Form::Text => match std::str::from_utf8(value) {
+            Ok(text) if !text.trim().is_empty() => Ok(()),
+            Ok(_) => Err("is blank".to_owned()),
+            Err(_) => Err("is not text".to_owned()),
+        },
+        Form::Certificates => certificates(value).map(drop),
+        Form::KeyOf(name) => {
+            let chain =
+                certificates(companion.unwrap_or_default()).map_err(|problem| format!("(its {name} {problem})"))?;
+            let key = PrivateKeyDer::from_pem_slice(value).map_err(|_| "is not a PEM private key".to_owned())?;
+            let provider = rustls::crypto::aws_lc_rs::default_provider();
+            match rustls::sign::CertifiedKey::from_der(chain, key, &provider) {
+                Ok(_) => Ok(()),
+                Err(rustls::Error::InconsistentKeys(_)) => Err(format!("is not the private key of {name}")),
+                Err(_) => Err("is not a private key that can be used, or its certificate is not".to_owned()),
+            }
+        }
+        Form::Json => match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(value) {
+            Ok(_) => Ok(()),
+            // where it fails would tell of its content
+            Err(_) => Err("is not a JSON object".to_owned()),
+        },
+    }
+}
+
+fn certificates(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Vec<_> =
+        CertificateDer::pem_slice_iter(value).collect::<Result<_, _>>().map_err(|_| "is not PEM".to_owned())?;
+    if found.is_empty() {
+        return Err("holds no PEM certificate".to_owned());
+    }
+    let mut store = rustls::RootCertStore::empty();
+    match found.iter().all(|certificate| store.add(certificate.clone()).is_ok()) {
+        true => Ok(found),
+        false => Err("holds a certificate that cannot be read".to_owned()),
+    }
+}
+
+/// A Secret's keys and values as a JSON object of HTTP headers.
+pub(crate) fn headers(data: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, String> {
+    let mut headers = serde_json::Map::new();
+    for (name, value) in data {
+        let usable = std::str::from_utf8(value).ok().map(str::trim);
+        let usable = usable.filter(|text| !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+        let Some(text) = usable else {
+            return Err(format!("key {name:?} is no HTTP header's value: one line of ASCII"));
+        };
+        headers.insert(name.clone(), text.into());
+    }
+    if headers.is_empty() {
+        return Err("it has no keys; each key is a header's name".to_owned());
+    }
+    serde_json::to_vec(&headers).map_err(|_| "its keys cannot be written as JSON".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(name: &str) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn certificates_and_keys_are_checked_together() {
+        let ((certificate, key), (authority, other_key)) = (identity("one"), identity("authority"));
+        let chain = format!("{certificate}{authority}");
+        let cut = &certificate.as_bytes()[..certificate.len() / 2];
+        let cases: [(Form, &[u8], Option<&[u8]>, Option<&str>); 11] = [
+            (Form::Certificates, chain.as_bytes(), None, None),
+            (
+                Form::Certificates,
+                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                None,
+                Some("cannot be read"),
+            ),
+            (Form::Certificates, b"hello", None, Some("no PEM certificate")),
+            (Form::Certificates, cut, None, Some("PEM")),
+            (Form::KeyOf("tls.crt"), key.as_bytes(), Some(chain.as_bytes()), None),
+            (
+                Form::KeyOf("tls.crt"),
+                other_key.as_bytes(),
+                Some(chain.as_bytes()),
+                Some("not the private key of tls.crt"),
+            ),
+            (Form::KeyOf("tls.crt"), b"x", Some(chain.as_bytes()), Some("not a PEM private key")),
+            (Form::KeyOf("tls.crt"), key.as_bytes(), Some(b"x"), Some("its tls.crt")),
+            (Form::Text, b" \n", None, Some("blank")),
+            (Form::Json, b"[1]", None, Some("JSON object")),
+            (Form::Json, b"{\"a\": 1}", None, None),
+        ];
+        for (form, value, companion, expected) in cases {
+            let found = check(form, value, companion).err();
+            match (&found, expected) {
+                (None, None) => {}
+                (Some(problem), Some(words)) if problem.contains(words) => {}
+                _ => panic!("{form:?}: {found:?}, expected {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn headers_are_a_json_object() {
+        let data =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
+        assert_eq!(headers(&data(&[("authorization", "Bearer x\n")])).unwrap(), br#"{"authorization":"Bearer x"}"#);
+        assert!(headers(&data(&[("x", "a\nb")])).unwrap_err().contains("\"x\""));
+        assert!(headers(&data(&[])).unwrap_err().contains("no keys"));
+    }
+}
