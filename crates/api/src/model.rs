@@ -63,6 +63,9 @@ use crate::place::{ConnectionSpec, FallbackSpec, MirrorSpec};
     validation = Rule::new("!has(self.connection) || !has(self.connection.region) || self.platform in ['Bedrock', 'VertexAI']")
         .message("connection.region is for Bedrock and VertexAI only: leave it out")
         .field_path(".connection.region"),
+    validation = Rule::new("!has(self.connection) || !has(self.connection.endpoint) || self.platform in ['Bedrock', 'VertexAI']")
+        .message("connection.endpoint is for Bedrock and VertexAI only: use endpoint")
+        .field_path(".connection.endpoint"),
     validation = Rule::new("!has(self.connection) || !has(self.connection.assumeRole) || self.platform == 'Bedrock'")
         .message("connection.assumeRole is for Bedrock only: leave it out")
         .field_path(".connection.assumeRole"),
@@ -78,8 +81,8 @@ use crate::place::{ConnectionSpec, FallbackSpec, MirrorSpec};
     validation = Rule::new("!has(self.mirrors) || self.platform in ['OpenAICompatible', 'AzureOpenAI'] || self.mirrors.all(m, !has(m.apiKeySecretRef))")
         .message("apiKeySecretRef of a mirror is not used for Bedrock and VertexAI: credentials belong in AIGateway spec.providers")
         .field_path(".mirrors"),
-    validation = Rule::new("!has(self.mirrors) || self.mirrors.all(m, !has(m.connection) || ((self.platform in ['Bedrock', 'VertexAI'] || !has(m.connection.region)) && (self.platform == 'Bedrock' || !has(m.connection.assumeRole)) && (self.platform == 'AzureOpenAI' || !has(m.connection.apiVersion)) && (self.platform == 'OpenAICompatible' || !has(m.connection.completionApi))))")
-        .message("connection of a mirror: region is for Bedrock and VertexAI, assumeRole for Bedrock, apiVersion for AzureOpenAI, completionApi for OpenAICompatible")
+    validation = Rule::new("!has(self.mirrors) || self.mirrors.all(m, !has(m.connection) || ((self.platform in ['Bedrock', 'VertexAI'] || (!has(m.connection.region) && !has(m.connection.endpoint))) && (self.platform == 'Bedrock' || !has(m.connection.assumeRole)) && (self.platform == 'AzureOpenAI' || !has(m.connection.apiVersion)) && (self.platform == 'OpenAICompatible' || !has(m.connection.completionApi))))")
+        .message("connection of a mirror: region and endpoint are for Bedrock and VertexAI, assumeRole for Bedrock, apiVersion for AzureOpenAI, completionApi for OpenAICompatible")
         .field_path(".mirrors"),
 )]
 #[serde(rename_all = "camelCase")]

@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::calls::PriceSpec;
 use crate::common::{CaBundleRef, LocalRef, SecretKeyRef};
 use crate::family::Family;
 use crate::model::Platform;
@@ -16,6 +17,12 @@ pub struct ConnectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z][a-z0-9-]*$"))]
     pub region: Option<String>,
+    /// Bedrock and VertexAI: endpoint in place of the one in AIGateway `spec.providers`, which is used only in its own
+    /// region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = crate::rules::http_url("connection.endpoint", ""))]
+    pub endpoint: Option<String>,
     /// Bedrock: role that is assumed for the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRoleSpec>,
@@ -40,7 +47,7 @@ pub struct ConnectionSpec {
 }
 
 /// A role of AWS.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssumeRoleSpec {
     /// `arn:aws:iam::<account>:role/<name>`.
@@ -50,6 +57,11 @@ pub struct AssumeRoleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1224), regex(pattern = r"^[A-Za-z0-9+=,.@:/_-]{2,}$"))]
     pub external_id: Option<String>,
+    /// URL of STS in place of the region's public one, for example a VPC endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = crate::rules::http_url("stsEndpoint", ""))]
+    pub sts_endpoint: Option<String>,
 }
 
 /// What code completions of an OpenAI-compatible server are sent to.
@@ -97,8 +109,8 @@ pub struct MirrorSpec {
         .message("endpoint of a fallback is required for OpenAICompatible and AzureOpenAI and not used for Bedrock and VertexAI"),
     validation = Rule::new("self.platform in ['OpenAICompatible', 'AzureOpenAI'] || !has(self.apiKeySecretRef)")
         .message("apiKeySecretRef of a fallback is not used for Bedrock and VertexAI: credentials belong in AIGateway spec.providers"),
-    validation = Rule::new("!has(self.connection) || ((self.platform in ['Bedrock', 'VertexAI'] || !has(self.connection.region)) && (self.platform == 'Bedrock' || !has(self.connection.assumeRole)) && (self.platform == 'AzureOpenAI' || !has(self.connection.apiVersion)) && (self.platform == 'OpenAICompatible' || !has(self.connection.completionApi)))")
-        .message("connection of a fallback: region is for Bedrock and VertexAI, assumeRole for Bedrock, apiVersion for AzureOpenAI, completionApi for OpenAICompatible")
+    validation = Rule::new("!has(self.connection) || ((self.platform in ['Bedrock', 'VertexAI'] || (!has(self.connection.region) && !has(self.connection.endpoint))) && (self.platform == 'Bedrock' || !has(self.connection.assumeRole)) && (self.platform == 'AzureOpenAI' || !has(self.connection.apiVersion)) && (self.platform == 'OpenAICompatible' || !has(self.connection.completionApi)))")
+        .message("connection of a fallback: region and endpoint are for Bedrock and VertexAI, assumeRole for Bedrock, apiVersion for AzureOpenAI, completionApi for OpenAICompatible")
         .field_path(".connection"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -125,4 +137,7 @@ pub struct FallbackSpec {
     /// How it is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionSpec>,
+    /// What its tokens cost. Left out: as the model's where the identifier is the model's, else they have no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<PriceSpec>,
 }

@@ -269,12 +269,21 @@ fn whole_configuration() -> config::GatewayConfig {
     let files = || config::CertificateFiles { certificate_file: "c".into(), key_file: "k".into() };
     let connection = || config::Connection {
         region: text(),
-        assume_role: Some(config::AssumeRole { role_arn: "r".into(), external_id: text() }),
+        endpoint: text(),
+        assume_role: Some(config::AssumeRole { role_arn: "r".into(), external_id: text(), sts_endpoint: text() }),
         api_version: text(),
         completion_api: Some(config::CompletionApi::Suffix),
         client_certificate: Some(files()),
         ca_bundle_file: text(),
         proxy_url: text(),
+    };
+    let price = || {
+        Some(config::Price {
+            input_per_million: "1".into(),
+            output_per_million: "1".into(),
+            cache_read_per_million: text(),
+            cache_write_per_million: text(),
+        })
     };
     let allowance = || {
         Some(config::Allowance {
@@ -327,6 +336,7 @@ fn whole_configuration() -> config::GatewayConfig {
                 endpoint: text(),
                 api_key_file: text(),
                 connection: connection(),
+                price: price(),
             }],
             timeouts: Some(config::Timeouts { first_byte_seconds: Some(1), overall_seconds: Some(1) }),
             retries: Some(config::Retries { attempts: Some(1), max_pause_milliseconds: Some(1) }),
@@ -338,12 +348,7 @@ fn whole_configuration() -> config::GatewayConfig {
                 queue_seconds: Some(1),
             }),
             prompt_caching: Some(false),
-            price: Some(config::Price {
-                input_per_million: "1".into(),
-                output_per_million: "1".into(),
-                cache_read_per_million: text(),
-                cache_write_per_million: text(),
-            }),
+            price: price(),
         }],
         request_timeout_seconds: Some(1),
         first_byte_timeout_seconds: Some(1),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use duo_api::calls::PriceSpec;
 use duo_api::gateway::AIGatewaySpec;
 use duo_api::place::{CompletionApi, ConnectionSpec, FallbackSpec, MirrorSpec};
 use duo_api::{SelfHostedModel, SelfHostedModelSpec};
@@ -97,12 +98,16 @@ pub(super) fn model(name: &str, spec: &SelfHostedModelSpec, credentials: &Creden
             queue_seconds: concurrency.queue_timeout.as_deref().and_then(seconds),
         }),
         prompt_caching: spec.prompt_caching,
-        price: spec.price.as_ref().map(|price| config::Price {
-            input_per_million: price.input_per_million_tokens.clone(),
-            output_per_million: price.output_per_million_tokens.clone(),
-            cache_read_per_million: price.cache_read_per_million_tokens.clone(),
-            cache_write_per_million: price.cache_write_per_million_tokens.clone(),
-        }),
+        price: spec.price.as_ref().map(price),
+    }
+}
+
+fn price(spec: &PriceSpec) -> config::Price {
+    config::Price {
+        input_per_million: spec.input_per_million_tokens.clone(),
+        output_per_million: spec.output_per_million_tokens.clone(),
+        cache_read_per_million: spec.cache_read_per_million_tokens.clone(),
+        cache_write_per_million: spec.cache_write_per_million_tokens.clone(),
     }
 }
 
@@ -122,6 +127,7 @@ fn fallback(fallback: &FallbackSpec, files: &PlaceFiles) -> config::Fallback {
         endpoint: fallback.endpoint.as_deref().and_then(url_rules::normalize),
         api_key_file: fallback.api_key_secret_ref.as_ref().map(|_| files.api_key()),
         connection: connection(fallback.connection.as_ref(), files),
+        price: fallback.price.as_ref().map(price),
     }
 }
 
@@ -129,10 +135,12 @@ fn connection(spec: Option<&ConnectionSpec>, files: &PlaceFiles) -> config::Conn
     let Some(spec) = spec else { return config::Connection::default() };
     config::Connection {
         region: spec.region.clone(),
-        assume_role: spec
-            .assume_role
-            .as_ref()
-            .map(|role| config::AssumeRole { role_arn: role.role_arn.clone(), external_id: role.external_id.clone() }),
+        endpoint: spec.endpoint.clone(),
+        assume_role: spec.assume_role.as_ref().map(|role| config::AssumeRole {
+            role_arn: role.role_arn.clone(),
+            external_id: role.external_id.clone(),
+            sts_endpoint: role.sts_endpoint.clone(),
+        }),
         api_version: spec.api_version.clone(),
         completion_api: spec.completion_api.map(|api| match api {
             CompletionApi::Chat => config::CompletionApi::Chat,

@@ -315,6 +315,9 @@ pub fn model() -> Vec<Case> {
         let fields = json!({"connection": {name: special(name)}});
         cases.push(rule(K, "spec", &message, spec_on(bad, &fields), spec_on(good, &fields)));
     }
+    let message = "connection.endpoint is for Bedrock and VertexAI only: use endpoint";
+    let fields = json!({"connection": {"endpoint": special("endpoint")}});
+    cases.push(rule(K, "spec", message, spec_on("AzureOpenAI", &fields), spec_on("VertexAI", &fields)));
     cases.extend(mirrors());
     cases.extend(fallbacks());
     cases.extend(calls());
@@ -325,6 +328,7 @@ pub fn model() -> Vec<Case> {
 fn special(name: &str) -> Value {
     match name {
         "region" => json!("eu-west-1"),
+        "endpoint" => json!("https://vpce.example"),
         "assumeRole" => json!({"roleArn": "arn:aws:iam::123456789012:role/duo"}),
         "apiVersion" => json!("2024-10-21"),
         _ => json!("Suffix"),
@@ -332,8 +336,9 @@ fn special(name: &str) -> Value {
 }
 
 /// What each platform's places may not have.
-fn misplaced() -> [(&'static str, &'static str, &'static str); 4] {
+fn misplaced() -> [(&'static str, &'static str, &'static str); 5] {
     [
+        ("endpoint", "AzureOpenAI", "Bedrock"),
         ("region", "OpenAICompatible", "Bedrock"),
         ("assumeRole", "VertexAI", "Bedrock"),
         ("apiVersion", "Bedrock", "AzureOpenAI"),
@@ -353,8 +358,8 @@ fn mirrors() -> Vec<Case> {
                     VertexAI";
     let key = "apiKeySecretRef of a mirror is not used for Bedrock and VertexAI: credentials belong in AIGateway \
                spec.providers";
-    let special_fields = "connection of a mirror: region is for Bedrock and VertexAI, assumeRole for Bedrock, apiVersion \
-                          for AzureOpenAI, completionApi for OpenAICompatible";
+    let special_fields = "connection of a mirror: region and endpoint are for Bedrock and VertexAI, assumeRole for \
+                          Bedrock, apiVersion for AzureOpenAI, completionApi for OpenAICompatible";
     let plain = |platform: &str| mirror_on(platform, &json!({}));
     cases.push(rule(K, "spec", endpoint, mirror_on(VLLM, &json!({"endpoint": null})), plain(VLLM)));
     cases.push(rule(K, "spec", endpoint, mirror_on("Bedrock", &json!({"endpoint": "http://b"})), plain("Bedrock")));
@@ -385,6 +390,7 @@ fn fallbacks() -> Vec<Case> {
         vllm(json!({"family": "Other"})),
         vllm(json!({"family": "Embedding"})),
     ));
+    cases.extend(prices(&path("price"), &|price| vllm(json!({ "price": price }))));
     let identifier = |value: Value| vllm(json!({ "identifier": value }));
     cases.extend(text(K, &path("identifier"), &identifier, "custom_openai/", 255));
     let prefix = "identifier of a fallback must start with its platform's prefix: bedrock/, custom_openai/, azure/ or \
@@ -397,7 +403,7 @@ fn fallbacks() -> Vec<Case> {
                     VertexAI";
     let key = "apiKeySecretRef of a fallback is not used for Bedrock and VertexAI: credentials belong in AIGateway \
                spec.providers";
-    let special_fields = "connection of a fallback: region is for Bedrock and VertexAI, assumeRole for Bedrock, \
+    let special_fields = "connection of a fallback: region and endpoint are for Bedrock and VertexAI, assumeRole for Bedrock, \
                           apiVersion for AzureOpenAI, completionApi for OpenAICompatible";
     cases.push(rule(K, at_item, endpoint, vllm(json!({"endpoint": null})), vllm(json!({}))));
     let bedrock = |fields: Value| fallback_on("Bedrock", &fields);
@@ -450,6 +456,11 @@ fn connection(path: &str, wrap: &dyn Fn(&str, Value) -> Value) -> Vec<Case> {
     let mut cases = text(K, &full("region"), &region, "eu-west-", 64);
     cases.push(case(K, &full("region"), "pattern", region(json!("EU")), region(json!("eu-west-3"))));
 
+    let endpoint = with("VertexAI", "endpoint");
+    let message = "connection.endpoint must be an http:// or https:// URL with a host";
+    cases.extend(text(K, &full("endpoint"), &endpoint, "https://vpce.example/", 2048));
+    cases.extend(http_url(K, &full("endpoint"), &endpoint, message));
+
     let arn = "arn:aws-us-gov:iam::123456789012:role/";
     let role = |value: Value| wrap("Bedrock", json!({"assumeRole": {"roleArn": value}}));
     let id = |value: Value| wrap("Bedrock", json!({"assumeRole": {"roleArn": format!("{arn}r"), "externalId": value}}));
@@ -460,6 +471,12 @@ fn connection(path: &str, wrap: &dyn Fn(&str, Value) -> Value) -> Vec<Case> {
     cases.push(case(K, &role_path, "pattern", role(json!("duo-role")), role(json!(format!("{arn}a/b")))));
     cases.push(case(K, &full("assumeRole.externalId"), "maxLength", id(long("", 1225)), id(long("", 1224))));
     cases.push(case(K, &full("assumeRole.externalId"), "pattern", id(json!("a b")), id(json!("duo:1/x"))));
+
+    let sts =
+        |value: Value| wrap("Bedrock", json!({"assumeRole": {"roleArn": format!("{arn}r"), "stsEndpoint": value}}));
+    let sts_path = full("assumeRole.stsEndpoint");
+    cases.extend(text(K, &sts_path, &sts, "https://sts.example/", 2048));
+    cases.extend(http_url(K, &sts_path, &sts, "stsEndpoint must be an http:// or https:// URL with a host"));
 
     let version = with("AzureOpenAI", "apiVersion");
     cases.push(case(K, &full("apiVersion"), "pattern", version(json!("latest")), version(json!("2025-01-01-preview"))));
@@ -508,17 +525,24 @@ fn calls() -> Vec<Case> {
         at("spec.timeouts", json!({"firstByte": "31s", "overall": "30s"})),
         at("spec.timeouts", json!({"firstByte": "1m", "overall": "60s"})),
     ));
+    cases.extend(prices("spec.price", &|price| at("spec.price", price)));
+    cases
+}
+
+fn prices(path: &str, wrap: Wrap<'_>) -> Vec<Case> {
+    const K: &str = "SelfHostedModel";
+    let mut cases = Vec::new();
     let price = |name: &'static str| {
         move |value: Value| {
             let mut price = json!({"inputPerMillionTokens": "3", "outputPerMillionTokens": "15"});
             price[name] = value;
-            at("spec.price", without_nulls(price))
+            wrap(without_nulls(price))
         }
     };
     for name in
         ["inputPerMillionTokens", "outputPerMillionTokens", "cacheReadPerMillionTokens", "cacheWritePerMillionTokens"]
     {
-        let path = format!("spec.price.{name}");
+        let path = format!("{path}.{name}");
         for bad in ["", "-1", "3,00", "3.0000001", "$3", "1e3", "1234567890"] {
             cases.extend(field(K, &path, &price(name), vec![("pattern", json!(bad), json!("123456789.123456"))]));
         }
