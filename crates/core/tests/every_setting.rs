@@ -116,7 +116,7 @@ fn without_contradictions() -> Vec<Value> {
 fn every_field_of_the_crds_changes_what_is_applied() {
     let documents = documents();
     let whole = without_contradictions();
-    let fips = vec![vec!["spec".to_owned(), "providers".into(), "bedrock".into(), "fips".into()]];
+    let fips = ["spec", "providers", "bedrock", "fips"];
     let before = applied(render(&whole).unwrap().1);
     let mut ignored = BTreeSet::new();
     for (at, document) in documents.iter().enumerate() {
@@ -125,7 +125,7 @@ fn every_field_of_the_crds_changes_what_is_applied() {
         leaves_of(&document["spec"], &mut vec!["spec".to_owned()], &mut leaves);
         for path in leaves {
             let name = format!("{kind} {}", printed(&path));
-            if FIXED.iter().any(|fixed| name.starts_with(fixed)) || fips.contains(&path) {
+            if FIXED.iter().any(|fixed| name.starts_with(fixed)) || path == fips {
                 continue;
             }
             let mut changed = whole.clone();

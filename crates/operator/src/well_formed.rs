@@ -69,6 +69,9 @@ pub(crate) fn headers(data: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, Strin
 mod tests {
     use super::*;
 
+    /// Form, value, the key's certificate, words of the problem.
+    type Case<'a> = (Form, &'a [u8], Option<&'a [u8]>, Option<&'a str>);
+
     fn identity(name: &str) -> (String, String) {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -80,7 +83,7 @@ mod tests {
         let ((certificate, key), (authority, other_key)) = (identity("one"), identity("authority"));
         let chain = format!("{certificate}{authority}");
         let cut = &certificate.as_bytes()[..certificate.len() / 2];
-        let cases: [(Form, &[u8], Option<&[u8]>, Option<&str>); 11] = [
+        let cases: [Case<'_>; 11] = [
             (Form::Certificates, chain.as_bytes(), None, None),
             (
                 Form::Certificates,
