@@ -49,3 +49,7 @@ fmt: setup ## format the code
 .PHONY: crds
 crds: setup ## write crds/*.yaml from the Rust types
 	$(XTASK) crdgen
+
+.PHONY: bench
+bench: build ## what the gateway costs, beside nginx and a bare hyper proxy (5 min)
+	@tests/bench/run.sh
