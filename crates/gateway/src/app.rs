@@ -47,12 +47,13 @@ impl App {
     ) -> Result<Self, LoadError> {
         let active = Active::build(&settings, mounted, None)?;
         let keys = KeyRing::new(active.sources.clone(), settings.key_refresh_pause);
+        let auth = Authenticator::new(keys);
         if let Some(level) = &level {
             level.set(active.log_level);
         }
         Ok(Self {
-            auth: Authenticator::new(keys),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(auth.checks.clone()),
+            auth,
             models: ModelHealth::default(),
             docs: DocsIndex::default(),
             sink,

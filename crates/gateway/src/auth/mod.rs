@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
+use prometheus_client::metrics::counter::Counter;
 
 pub use claims::Claims;
 pub(crate) use discovery::shown;
@@ -96,13 +97,15 @@ pub struct Rules {
 pub struct Authenticator {
     /// GitLab's published keys.
     pub keys: Arc<KeyRing>,
+    /// Tokens whose signature was checked: one check per token, not per request, is what the cache is for.
+    pub checks: Counter,
     cache: cache::TokenCache,
 }
 
 impl Authenticator {
     /// With the given published keys.
     pub fn new(keys: Arc<KeyRing>) -> Self {
-        Self { keys, cache: cache::TokenCache::default() }
+        Self { keys, checks: Counter::default(), cache: cache::TokenCache::default() }
     }
 
     /// Judges a request by its headers.
@@ -139,6 +142,7 @@ impl Authenticator {
         if let Some(claims) = self.cache.get(&digest, judged_by, now) {
             return Ok(claims);
         }
+        self.checks.inc();
         let claims = Arc::new(claims::verify(token, &self.keys, rules).await?);
         self.cache.put(digest, judged_by, claims.exp.saturating_add(LEEWAY_SECONDS), claims.clone());
         Ok(claims)

@@ -98,6 +98,13 @@ fn histogram() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(Counter::default())
+    }
+}
+
+impl Metrics {
+    /// With the count of the token checks, which are made elsewhere.
+    pub fn new(token_checks: Counter) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
             http: Family::new_with_constructor(histogram as fn() -> Histogram),
@@ -126,11 +133,10 @@ impl Default for Metrics {
         r.register("duo_gateway_config_reloads", "Configurations taken over", m.reloads.clone());
         r.register("duo_gateway_signing_keys", "Published signing keys at hand", m.signing_keys.clone());
         r.register("duo_gateway_auth_refusals", "Requests refused by authentication", m.auth_refusals.clone());
+        r.register("duo_gateway_token_checks", "Signatures of tokens checked", token_checks);
         metrics
     }
-}
 
-impl Metrics {
     /// A request whose answer has begun.
     pub fn http(&self, handler: &'static str, method: &http::Method, status: u16, time: Duration) {
         let labels = HttpLabels { handler, method: method_label(method), status: status_class(status) };
