@@ -39,6 +39,10 @@ pub(crate) fn validate(config: &GatewayConfig) -> Result<(), ConfigError> {
             return invalid(field, "0 would fail every call; give whole seconds from 1, or leave it out");
         }
     }
+    if let Some(tls) = &config.tls {
+        flat_file("tls.certificate.certificateFile", &tls.certificate.certificate_file)?;
+        flat_file("tls.certificate.keyFile", &tls.certificate.key_file)?;
+    }
     if let Some(bedrock) = &config.providers.bedrock {
         if bedrock.region.trim().is_empty() {
             return invalid("providers.bedrock.region", "is empty; name an AWS region such as us-east-1");

@@ -13,6 +13,7 @@ use duo_gateway_config::{LogLevel, UndeclaredModels};
 use crate::auth::{LocalKeys, Rules, Sources};
 use crate::config_store::{LoadError, Mounted};
 use crate::settings::{Chat, Settings};
+use crate::tls::{Certificate, Fault};
 use crate::trust::{Trust, read_bundle};
 use crate::upstream::way::Way;
 use crate::upstream::{Clients, Declared, Directory, Place, PlaceSpec, Timeouts};
@@ -42,6 +43,8 @@ pub struct Active {
     pub drain: Duration,
     /// The documentation index to search.
     pub docs_index: Option<PathBuf>,
+    /// The API listener's certificate, if the configuration names one.
+    pub certificate: Option<Arc<Certificate>>,
     way: Way,
 }
 
@@ -80,6 +83,7 @@ impl Active {
                 Some(file) => settings.config_file.as_deref().map(|config| config.with_file_name("").join(file)),
                 None => settings.docs_index.clone(),
             },
+            certificate: certificate(settings, mounted, previous)?,
             way,
         })
     }
@@ -153,6 +157,24 @@ fn rules(settings: &Settings, mounted: Option<&Mounted>, epoch: u64) -> Result<R
         bypass: settings.bypass,
         instance_id: mounted.and_then(|mounted| mounted.config.gitlab.instance_id.clone()).filter(|id| !id.is_empty()),
         local,
+    })
+}
+
+fn certificate(
+    settings: &Settings,
+    mounted: Option<&Mounted>,
+    previous: Option<&Active>,
+) -> Result<Option<Arc<Certificate>>, LoadError> {
+    let Some((mounted, tls)) = mounted.and_then(|mounted| Some((mounted, mounted.config.tls.as_ref()?))) else {
+        return Ok(None);
+    };
+    let files = &tls.certificate;
+    let (chain, key) = (mounted.secret(&files.certificate_file)?, mounted.secret(&files.key_file)?);
+    let previous = previous.and_then(|previous| previous.certificate.as_ref());
+    let read = Certificate::read(chain.expose().as_bytes(), key.expose().as_bytes(), &settings.tls.ciphers, previous);
+    read.map(Some).map_err(|fault| match fault {
+        Fault::Certificate(problem) => LoadError::File { file: files.certificate_file.clone(), problem },
+        Fault::Key(problem) => LoadError::File { file: files.key_file.clone(), problem },
     })
 }
 

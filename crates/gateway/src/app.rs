@@ -1,18 +1,20 @@
 //! What all requests share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::active::Active;
 use crate::auth::{Authenticator, KeyRing};
+use crate::body::Memory;
 use crate::config_store::{LoadError, Mounted};
 use crate::docs_index::DocsIndex;
 use crate::logging::{LevelSwitch, Sink};
 use crate::metrics::Metrics;
 use crate::model_health::ModelHealth;
 use crate::settings::Settings;
+use crate::tls::{self, Certificate};
 
 /// The running gateway.
 pub struct App {
@@ -28,7 +30,12 @@ pub struct App {
     pub docs: DocsIndex,
     /// Log lines.
     pub sink: Sink,
+    /// Memory for the bodies of all requests.
+    pub bodies: Memory,
     active: ArcSwap<Active>,
+    /// The certificate that the environment names.
+    own_certificate: ArcSwapOption<Certificate>,
+    own_certificate_trouble: Mutex<Option<String>>,
     draining: AtomicBool,
     trouble: Mutex<Option<String>>,
     level: Option<LevelSwitch>,
@@ -51,8 +58,11 @@ impl App {
         if let Some(level) = &level {
             level.set(active.log_level);
         }
-        Ok(Self {
-            metrics: Metrics::new(auth.checks.clone()),
+        let metrics = Metrics::new(auth.checks.clone());
+        let own = settings.tls.files.as_ref().map(|files| tls::reload::load(files, &settings.tls.ciphers, None));
+        let app = Self {
+            bodies: Memory::new(settings.body_memory, metrics.listeners.clone()),
+            metrics,
             auth,
             models: ModelHealth::default(),
             docs: DocsIndex::default(),
@@ -62,7 +72,11 @@ impl App {
             trouble: Mutex::default(),
             level,
             settings,
-        })
+            own_certificate: ArcSwapOption::new(own.transpose()?),
+            own_certificate_trouble: Mutex::default(),
+        };
+        app.announce_certificate(None);
+        Ok(app)
     }
 
     /// The configuration in force.
@@ -83,19 +97,63 @@ impl App {
         if let Some(level) = &self.level {
             level.set(new.log_level);
         }
+        let certificate = self.certificate();
         self.active.store(Arc::new(new));
+        self.announce_certificate(certificate.as_ref());
         self.set_trouble(None);
         Ok(())
     }
 
-    /// Why the folder's present state is not in force, if it is not.
+    /// The certificate of the API listener: the mounted configuration's, else the environment's, else none and plain
+    /// HTTP.
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.active.load().certificate.clone().or_else(|| self.own_certificate())
+    }
+
+    /// The certificate that the environment names.
+    pub fn own_certificate(&self) -> Option<Arc<Certificate>> {
+        self.own_certificate.load_full()
+    }
+
+    /// Puts what the environment's files hold now in force; the last good certificate stays when it cannot be used.
+    pub fn take_over_own_certificate(&self, loaded: Result<Arc<Certificate>, LoadError>) {
+        let trouble = match loaded {
+            Ok(new) => {
+                let old = self.certificate();
+                self.own_certificate.store(Some(new));
+                self.announce_certificate(old.as_ref());
+                None
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the TLS certificate cannot be used; the last one stays in force");
+                self.metrics.listeners.certificate_failures.inc();
+                Some(format!("AIGW_FASTAPI__TLS__*: {error}"))
+            }
+        };
+        *lock(&self.own_certificate_trouble) = trouble;
+    }
+
+    fn announce_certificate(&self, old: Option<&Arc<Certificate>>) {
+        let new = self.certificate();
+        self.metrics.listeners.certificate_end.set(new.as_ref().map_or(0, |new| new.validity.not_after));
+        match &new {
+            Some(new) if old.is_none_or(|old| !Arc::ptr_eq(old, new)) => {
+                new.announce(jiff::Timestamp::now().as_second());
+            }
+            None if old.is_some() => tracing::info!("TLS is switched off: new connections are plain HTTP"),
+            _ => {}
+        }
+    }
+
+    /// Why the present state of the folder, or of the certificate's files, is not in force, if it is not.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let both = [lock(&self.trouble).clone(), lock(&self.own_certificate_trouble).clone()];
+        both.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
     }
 
     /// Remembers why the folder's present state could not be put in force.
     pub fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        *lock(&self.trouble) = trouble;
     }
 
     /// Whether the gateway is about to stop.
@@ -118,4 +176,8 @@ impl App {
             Some(format!("GitLab's signing keys are not loaded: {}", self.auth.keys.trouble()))
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

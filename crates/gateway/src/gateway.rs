@@ -8,10 +8,10 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::config_store::{Fingerprint, LoadError, Mounted};
-use crate::listen::Stages;
+use crate::listen::{Service, Stages, With};
 use crate::logging::{self, LevelSwitch, Sink};
 use crate::settings::Settings;
-use crate::{admin, docs_index, listen, reload, server};
+use crate::{admin, docs_index, listen, reload, server, tls};
 
 /// Beyond the longest model call: for the answer's way out.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -60,6 +60,8 @@ impl Gateway {
             Some(file) => Some(Mounted::load(file)?),
             None => None,
         };
+        // before they are read, so that no change is missed
+        let certificate_seen = settings.tls.files.as_ref().map(tls::reload::seen).unwrap_or_default();
         let app = Arc::new(App::new(settings, mounted.as_ref().map(|(mounted, _)| mounted), sink, level)?);
         let api = listen::bind(&app.settings.api).await.map_err(StartError::Listen)?;
         let metrics = listen::bind(&app.settings.metrics).await.map_err(StartError::Listen)?;
@@ -72,27 +74,36 @@ impl Gateway {
         }
 
         background.push(tokio::spawn(docs_index::watch(app.clone())));
+        if let Some(files) = app.settings.tls.files.clone() {
+            background.push(tokio::spawn(tls::reload::watch(app.clone(), files, certificate_seen)));
+        }
 
         let stages = Stages::default();
-        let (shared, patient) = (app.clone(), app.clone());
-        let serve_api = listen::serve(
-            api,
-            move |request, client| server::handle(shared.clone(), request, client),
-            stages.clone(),
-            move || patient.active().longest_call() + LAST_WORDS,
-        );
+        let (shared, patient, certified) = (app.clone(), app.clone(), app.clone());
+        let api_service = Service {
+            handler: With(move |request, client| server::handle(shared.clone(), request, client)),
+            tls: Arc::new(move || certified.certificate().map(|certificate| certificate.config.clone())),
+            limits: app.settings.limits.clone(),
+            counts: app.metrics.listeners.clone(),
+        };
+        let patience = move || patient.active().longest_call() + LAST_WORDS;
+        let serve_api = listen::serve(api, api_service, stages.clone(), patience);
         let shared = app.clone();
-        let serve_metrics = listen::serve(
-            metrics,
-            move |request, _| admin::handle(shared.clone(), request),
-            stages.clone(),
-            || LAST_WORDS,
-        );
+        let metrics_service = Service {
+            handler: With(move |request, _| admin::handle(shared.clone(), request)),
+            // asked by Prometheus and the operator inside the cluster
+            tls: Arc::new(|| None),
+            limits: app.settings.limits.clone(),
+            counts: app.metrics.listeners.clone(),
+        };
+        let serve_metrics = listen::serve(metrics, metrics_service, stages.clone(), || LAST_WORDS);
         let servers = vec![tokio::spawn(serve_api), tokio::spawn(serve_metrics)];
         let active = app.active();
         tracing::info!(
             api = %api_addr,
             metrics = %metrics_addr,
+            tls = app.certificate().is_some(),
+            connections = app.settings.limits.connections,
             issuers = active.sources.issuers.iter().map(|url| crate::auth::shown(url)).collect::<Vec<_>>().join(" "),
             models = active.directory.models.len(),
             undeclared_models = active.directory.undeclared,

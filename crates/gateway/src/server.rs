@@ -1,30 +1,24 @@
 //! The API listener's requests, from the first byte of the head to the last of the answer: correlation id, CORS,
-//! authentication before routing, methods, limits, and the headers every answer carries.
+//! authentication before routing, methods, and the headers every answer carries.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION,
-    ORIGIN,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_TYPE, LOCATION, ORIGIN,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
+use crate::body::{self, Held};
 use crate::context::{Arrival, Recorded, RequestContext};
 use crate::routes::{self, Route, Served};
 
-/// Largest body taken. GitLab's own limits of all fields together stay below it but for a chat with very many files.
-pub const MAX_BODY: usize = 10 << 20;
-/// A body must be here within this time.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longer correlation ids are replaced.
 const LONGEST_ID: usize = 128;
 
@@ -40,17 +34,18 @@ pub async fn handle(app: Arc<App>, request: Request<Incoming>, client: SocketAdd
     let wanted = level >= if quiet { tracing::Level::DEBUG } else { tracing::Level::INFO };
     let context = RequestContext::new(request_id(&head.headers), &arrival, app.sink.clone(), wanted);
     let template = route.as_ref().map_or("none", Route::template);
-    let (method, version, headers) = (head.method.clone(), head.version, head.headers.clone());
+    let (method, version, cross_origin) = (head.method.clone(), head.version, head.headers.contains_key(ORIGIN));
+    let mut held = None;
 
-    let mut answer = respond(&app, route, head, body, &context).await;
+    let mut answer = respond(&app, route, head, body, &context, &mut held).await;
 
-    finish(&mut answer, &context, &headers, app.draining() && version != Version::HTTP_2);
+    finish(&mut answer, &context, cross_origin, app.draining() && version != Version::HTTP_2);
     if !quiet {
         app.metrics.http(template, &method, answer.status().as_u16(), context.started().elapsed());
     }
     let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     context.answered(answer.status().as_u16(), content_type);
-    answer.map(|body| Recorded::new(body, context))
+    answer.map(|body| Recorded::new(body, context, held))
 }
 
 async fn respond(
@@ -59,6 +54,7 @@ async fn respond(
     head: http::request::Parts,
     body: Incoming,
     context: &RequestContext,
+    held: &mut Option<Held>,
 ) -> Answer {
     if head.method == Method::OPTIONS
         && head.headers.contains_key(ORIGIN)
@@ -96,8 +92,11 @@ async fn respond(
     }
     let body = match route.takes_body() {
         false => Bytes::new(),
-        true => match read(&head.headers, body).await {
-            Ok(body) => body,
+        true => match body::read(&head.headers, body, &app.settings.limits, &app.bodies).await {
+            Ok((body, room)) => {
+                *held = Some(room);
+                body
+            }
             Err(answer) => return *answer,
         },
     };
@@ -122,37 +121,6 @@ fn unknown(path: &str, query: Option<&str>) -> Answer {
     answer::detail(StatusCode::NOT_FOUND, why.as_deref().unwrap_or("Not Found"))
 }
 
-/// A JSON body within the limits.
-async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Box<Answer>> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let too_large = || {
-        let text = format!("The request body is too large: at most {MAX_BODY} bytes are taken");
-        Box::new(answer::detail(StatusCode::PAYLOAD_TOO_LARGE, &text))
-    };
-    if declared.is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(too_large());
-    }
-    let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Ok(Err(_)) => return Err(Box::new(answer::detail(StatusCode::BAD_REQUEST, "The request body broke off"))),
-        Err(_) => {
-            return Err(Box::new(answer::detail(StatusCode::REQUEST_TIMEOUT, "The request body took too long")));
-        }
-    };
-    if is_json(headers) {
-        Ok(body)
-    } else {
-        Err(Box::new(answer::invalid(&duo_protocol::contract::Invalid::not_json())))
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
-}
-
 /// Any origin, any header, POST only.
 fn preflight(headers: &HeaderMap) -> Answer {
     let mut answer = answer::with_type(StatusCode::OK, "text/plain; charset=utf-8", "OK");
@@ -166,7 +134,7 @@ fn preflight(headers: &HeaderMap) -> Answer {
 }
 
 /// The headers of every answer.
-fn finish(answer: &mut Answer, context: &RequestContext, request: &HeaderMap, close: bool) {
+fn finish(answer: &mut Answer, context: &RequestContext, cross_origin: bool, close: bool) {
     let headers = answer.headers_mut();
     if let Ok(seconds) = HeaderValue::from_str(&context.started().elapsed().as_secs_f64().to_string()) {
         headers.insert(HeaderName::from_static("x-process-time"), seconds);
@@ -174,7 +142,7 @@ fn finish(answer: &mut Answer, context: &RequestContext, request: &HeaderMap, cl
     if let Ok(id) = HeaderValue::from_str(context.id()) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
-    if request.contains_key(ORIGIN) {
+    if cross_origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     if close {

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::listen::{Limits, descriptors};
 use crate::secret::Secret;
+use crate::tls::Ciphers;
 
 pub use providers::{Mtls, Providers, Vertex};
 
@@ -22,6 +24,12 @@ pub struct Settings {
     pub api: Listen,
     /// Where metrics and the configuration's hash are served.
     pub metrics: Listen,
+    /// `AIGW_FASTAPI__TLS__*`: TLS of the API listener.
+    pub tls: Tls,
+    /// How much and how slow a client may be.
+    pub limits: Limits,
+    /// Bytes that all request bodies together may have.
+    pub body_memory: usize,
     /// The mounted configuration file, if any; its folder holds the files that it names.
     pub config_file: Option<PathBuf>,
     /// `AIGW_GITLAB_URL`: issuer of the accepted tokens.
@@ -71,6 +79,24 @@ pub struct Listen {
     pub port: u16,
 }
 
+/// `AIGW_FASTAPI__TLS__*`.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// `CERT_FILE` and `KEY_FILE`, if `ENABLED`; files that the mounted configuration names count before them.
+    pub files: Option<TlsFiles>,
+    /// `SSL_CIPHERS`; for the mounted certificate too.
+    pub ciphers: Ciphers,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// PEM chain.
+    pub certificate: PathBuf,
+    /// PEM key.
+    pub key: PathBuf,
+}
+
 /// Switches that turn authentication off; for trials only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bypass {
@@ -115,8 +141,7 @@ pub struct Logging {
 
 /// Variables of the official image that change who may read or do what. To pass over one of them in silence would leave
 /// the administrator believing in a protection that is not there.
-const UNSUPPORTED: [(&str, &str); 2] = [
-    ("AIGW_FASTAPI__TLS__ENABLED", "this gateway does not end TLS itself: put a proxy or an Ingress in front of it"),
+const UNSUPPORTED: [(&str, &str); 1] = [
     ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "signatures are always checked; AIGW_AUTH__BYPASS_EXTERNAL lets everybody in"),
 ];
 
@@ -162,6 +187,9 @@ impl Settings {
                 host: env.text("AIGW_FASTAPI__METRICS_HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
                 port: env.parsed("AIGW_FASTAPI__METRICS_PORT", "a port from 0 to 65535")?.unwrap_or(8082),
             },
+            tls: env.tls()?,
+            limits: Limits::default().fitting(descriptors()),
+            body_memory: crate::body::memory_for_bodies(),
             config_file: config_file.or_else(|| env.text("DUO_GATEWAY_CONFIG").map(PathBuf::from)),
             gitlab_url: env.url("AIGW_GITLAB_URL")?.unwrap_or_else(|| "https://gitlab.com".to_owned()),
             gitlab_api_url: env.url("AIGW_GITLAB_API_URL")?.unwrap_or_else(|| "https://gitlab.com/api/v4/".to_owned()),
@@ -244,6 +272,27 @@ impl<F: Fn(&str) -> Option<String>> Env<'_, F> {
             Ok(duration) if duration <= LONGEST => Ok(Some(duration)),
             _ => refuse(name, format!("`{value}` is not a number of seconds from 0 to {}", LONGEST.as_secs())),
         }
+    }
+
+    fn tls(&self) -> Result<Tls, SettingsError> {
+        let file = |name: &str| match self.text(name) {
+            Some(path) => Ok(PathBuf::from(path)),
+            None => refuse(name, "is needed where AIGW_FASTAPI__TLS__ENABLED is true: the path of a PEM file"),
+        };
+        let files = match self.switch("AIGW_FASTAPI__TLS__ENABLED")?.unwrap_or(false) {
+            true => Some(TlsFiles {
+                certificate: file("AIGW_FASTAPI__TLS__CERT_FILE")?,
+                key: file("AIGW_FASTAPI__TLS__KEY_FILE")?,
+            }),
+            false => None,
+        };
+        const CIPHERS: &str = "AIGW_FASTAPI__TLS__SSL_CIPHERS";
+        let ciphers = match self.text(CIPHERS).map(|list| Ciphers::parse(&list)) {
+            None => Ciphers::default(),
+            Some(Ok(ciphers)) => ciphers,
+            Some(Err(problem)) => return refuse(CIPHERS, problem),
+        };
+        Ok(Tls { files, ciphers })
     }
 
     fn url(&self, name: &str) -> Result<Option<String>, SettingsError> {
@@ -354,7 +403,8 @@ mod tests {
             ("AIGW_DUO_CHAT__MODEL_REQUEST_TIMEOUT", "1e19"),
             ("AIGW_LOGGING__LEVEL", "loud"),
             ("AWS_BEDROCK_RUNTIME_ENDPOINT", "vpce"),
-            ("AIGW_FASTAPI__TLS__ENABLED", "true"),
+            ("AIGW_FASTAPI__TLS__ENABLED", "perhaps"),
+            ("AIGW_FASTAPI__TLS__SSL_CIPHERS", "TLSv1"),
             ("AIGW_MTLS__ENABLED", "maybe"),
             ("AIGW_BEDROCK_GUARDRAIL_CONFIG", "{}"),
             ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "true"),
@@ -362,6 +412,20 @@ mod tests {
             let error = read(&[(name, value)]).expect_err(name);
             assert_eq!(error.variable, name);
         }
+    }
+
+    #[test]
+    fn tls_needs_both_files_and_takes_openssls_ciphers() {
+        const ON: (&str, &str) = ("AIGW_FASTAPI__TLS__ENABLED", "true");
+        const CERT: (&str, &str) = ("AIGW_FASTAPI__TLS__CERT_FILE", "/tls/tls.crt");
+        const KEY: (&str, &str) = ("AIGW_FASTAPI__TLS__KEY_FILE", "/tls/tls.key");
+        assert_eq!(read(&[ON]).unwrap_err().variable, CERT.0);
+        assert_eq!(read(&[ON, CERT]).unwrap_err().variable, KEY.0);
+        let ciphers = ("AIGW_FASTAPI__TLS__SSL_CIPHERS", "ECDHE-RSA-AES128-GCM-SHA256:!aNULL");
+        let tls = read(&[ON, CERT, KEY, ciphers]).unwrap().tls;
+        assert_eq!(tls.files.unwrap().key, PathBuf::from("/tls/tls.key"));
+        assert!(tls.ciphers.names().ends_with(":ECDHE-RSA-AES128-GCM-SHA256"));
+        assert!(read(&[CERT, KEY]).unwrap().tls.files.is_none(), "not switched on");
     }
 
     #[test]

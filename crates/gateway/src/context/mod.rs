@@ -15,6 +15,7 @@ use http::{HeaderMap, Method, Uri, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde_json::{Map, Value, json};
 
+use crate::body::Held;
 use crate::logging::Sink;
 
 /// Log fields that are request headers.
@@ -196,13 +197,15 @@ impl Drop for Inner {
 pub struct Recorded {
     inner: Body,
     context: RequestContext,
+    /// A stream's model call still has the request's texts.
+    _held: Option<Held>,
     begun: bool,
 }
 
 impl Recorded {
     /// Joins the two.
-    pub fn new(inner: Body, context: RequestContext) -> Self {
-        let recorded = Self { inner, context, begun: false };
+    pub fn new(inner: Body, context: RequestContext, held: Option<Held>) -> Self {
+        let recorded = Self { inner, context, _held: held, begun: false };
         if recorded.inner.is_end_stream() {
             recorded.context.facts().complete = true;
         }

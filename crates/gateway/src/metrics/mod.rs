@@ -88,6 +88,8 @@ pub struct Metrics {
     pub signing_keys: Gauge,
     /// Requests refused by authentication.
     pub auth_refusals: Counter,
+    /// What the listeners count.
+    pub listeners: crate::listen::Counts,
     /// Keeps label values bounded.
     pub bounded: Bounded,
 }
@@ -118,6 +120,7 @@ impl Metrics {
             reloads: Counter::default(),
             signing_keys: Gauge::default(),
             auth_refusals: Counter::default(),
+            listeners: crate::listen::Counts::default(),
             bounded: Bounded::default(),
         };
         let m = &mut metrics;
@@ -134,6 +137,7 @@ impl Metrics {
         r.register("duo_gateway_signing_keys", "Published signing keys at hand", m.signing_keys.clone());
         r.register("duo_gateway_auth_refusals", "Requests refused by authentication", m.auth_refusals.clone());
         r.register("duo_gateway_token_checks", "Signatures of tokens checked", token_checks);
+        m.listeners.register(r);
         metrics
     }
 

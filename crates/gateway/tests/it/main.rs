@@ -13,6 +13,8 @@ mod draining;
 mod failures;
 mod gitlab;
 mod head;
+mod listener_limits;
+mod listener_tls;
 mod models;
 mod process;
 mod prompts;

@@ -1,66 +1,8 @@
 //! Encrypted ways to GitLab and to model servers, under a certificate authority of the company's own.
 
-use std::sync::Arc;
-
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Key, Script, World, config_folder};
-
-/// A company's authority and a certificate of it for `localhost`.
-struct Authority {
-    ca: String,
-    acceptor: TlsAcceptor,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "Company");
-        let key = rcgen::KeyPair::generate().unwrap();
-        let ca = params.self_signed(&key).unwrap().pem();
-        let issuer = rcgen::Issuer::new(params, key);
-        let leaf_key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let leaf = leaf.signed_by(&leaf_key, &issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![CertificateDer::from_pem_slice(leaf.pem().as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(leaf_key.serialize_pem().as_bytes()).unwrap(),
-            )
-            .unwrap();
-        Self { ca, acceptor: TlsAcceptor::from(Arc::new(config)) }
-    }
-
-    /// Ends TLS in front of a plain server; the `https://` URL.
-    async fn in_front_of(&self, url: &str) -> String {
-        let target = url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        let path = url.trim_start_matches("http://").trim_start_matches(&target).to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let acceptor = self.acceptor.clone();
-        tokio::spawn(async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else { return };
-                let (acceptor, target) = (acceptor.clone(), target.clone());
-                tokio::spawn(async move {
-                    let Ok(mut tls) = acceptor.accept(stream).await else { return };
-                    let mut plain = TcpStream::connect(target).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
-                });
-            }
-        });
-        format!("https://localhost:{port}{path}")
-    }
-}
+use crate::support::{Authority, Key, Script, World, config_folder};
 
 fn config(ca: bool, gitlab: &str, model: &str, bedrock: &str) -> String {
     let ca = if ca { "caBundleFile: ca.crt\n" } else { "" };

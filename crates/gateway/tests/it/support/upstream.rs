@@ -29,6 +29,8 @@ pub enum Script {
     Stall,
     /// Streams the pieces, then waits for ever.
     SayAndStall(Vec<&'static str>),
+    /// Streams pieces for as long as they are taken.
+    Flood,
     /// Accepts and never answers.
     Silent,
 }
@@ -136,6 +138,14 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap,
         }
         Script::Stall => stalling(shared, vec!["Final Answer: one "]),
         Script::SayAndStall(pieces) => stalling(shared, pieces),
+        Script::Flood => {
+            let gone = Gone(shared);
+            let text = Bytes::from(chunk(&"word ".repeat(2000)));
+            sse(Body::from_stream(futures::stream::repeat_with(move || {
+                let _ = &gone;
+                Ok::<_, Infallible>(text.clone())
+            })))
+        }
         Script::Silent => {
             let _gone = Gone(shared);
             std::future::pending::<()>().await;
