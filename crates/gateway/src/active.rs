@@ -18,6 +18,8 @@ use crate::trust::{Trust, read_bundle};
 use crate::upstream::way::Way;
 use crate::upstream::{Clients, Declared, Directory, Place, PlaceSpec, Timeouts};
 
+/// Currency of prices where none is named.
+const DEFAULT_CURRENCY: &str = "USD";
 /// Time for one model call where nothing else is said.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -37,6 +39,8 @@ pub struct Active {
     pub timeouts: Timeouts,
     /// The chat's own settings.
     pub chat: Chat,
+    /// Currency of prices, ISO 4217.
+    pub currency: String,
     /// Lowest level that is logged.
     pub log_level: tracing::Level,
     /// Time until a terminating gateway stops accepting.
@@ -74,6 +78,7 @@ impl Active {
             upstream: clients,
             timeouts: Timeouts { first_byte, overall },
             chat: settings.chat,
+            currency: config.and_then(|config| config.currency.clone()).unwrap_or_else(|| DEFAULT_CURRENCY.to_owned()),
             log_level: config.and_then(|config| config.log_level).map_or(settings.logging.level, level),
             drain: config
                 .and_then(|config| config.drain_seconds)
@@ -127,6 +132,7 @@ fn directory(settings: &Settings, mounted: Option<&Mounted>, clients: &Arc<Clien
             api_key_file: model.api_key_file.as_deref(),
             connection: &model.connection,
             prompt_caching: model.prompt_caching,
+            price: model.price.as_ref(),
         };
         let place = Place::build(&spec, mounted, &clients)?;
         models.insert(model.key(), Arc::new(Declared { name: model.name.as_str().into(), place }));

@@ -11,7 +11,7 @@ use crate::body::Memory;
 use crate::config_store::{LoadError, Mounted};
 use crate::docs_index::DocsIndex;
 use crate::logging::{LevelSwitch, Sink};
-use crate::metrics::Metrics;
+use crate::metrics::{Elsewhere, Metrics};
 use crate::model_health::ModelHealth;
 use crate::settings::Settings;
 use crate::tls::{self, Certificate};
@@ -58,7 +58,7 @@ impl App {
         if let Some(level) = &level {
             level.set(active.log_level);
         }
-        let metrics = Metrics::new(auth.checks.clone());
+        let metrics = Metrics::new(Elsewhere { log_lines_dropped: sink.dropped(), token_checks: auth.checks.clone() });
         let own = settings.tls.files.as_ref().map(|files| tls::reload::load(files, &settings.tls.ciphers, None));
         let app = Self {
             bodies: Memory::new(settings.body_memory, metrics.listeners.clone()),

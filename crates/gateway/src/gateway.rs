@@ -15,6 +15,8 @@ use crate::{admin, docs_index, listen, reload, server, tls};
 
 /// Beyond the longest model call: for the answer's way out.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// At the end, for log lines that wait to be written.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +169,13 @@ fn warn_of_switches(settings: &Settings) {
 /// [`StartError`].
 pub async fn run(settings: Settings) -> Result<(), StartError> {
     let sink = Sink::open(&settings.logging).map_err(StartError::Log)?;
+    let ended = run_with(settings, sink.clone()).await;
+    sink.flush(LOG_PATIENCE);
+    ended
+}
+
+async fn run_with(settings: Settings, sink: Sink) -> Result<(), StartError> {
+    logging::panics::install(sink.clone());
     let level = logging::install(sink.clone(), settings.logging.level)?;
     let gateway = Gateway::start(settings, sink, Some(level)).await?;
     signal().await;

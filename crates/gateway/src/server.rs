@@ -17,6 +17,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::body::{self, Held};
 use crate::context::{Arrival, Recorded, RequestContext};
+use crate::logging::seconds;
 use crate::routes::{self, Route, Served};
 
 /// Longer correlation ids are replaced.
@@ -43,8 +44,10 @@ pub async fn handle(app: Arc<App>, request: Request<Incoming>, client: SocketAdd
     if !quiet {
         app.metrics.http(template, &method, answer.status().as_u16(), context.started().elapsed());
     }
-    let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    context.answered(answer.status().as_u16(), content_type);
+    context.answered(answer.status().as_u16(), answer.headers().get(CONTENT_TYPE));
+    if let Some(overhead) = context.overhead() {
+        app.metrics.overhead(template, overhead);
+    }
     answer.map(|body| Recorded::new(body, context, held))
 }
 
@@ -84,7 +87,7 @@ async fn respond(
             return answer::refused(&error);
         }
     };
-    context.note("auth_duration_s", context.started().elapsed().as_secs_f64());
+    context.note("auth_duration_s", seconds(context.started().elapsed()));
     context.note("token_issuer", identity.claims.iss.as_str());
     let Some(route) = route else { return unknown(head.uri.path(), head.uri.query()) };
     if head.method != route.method() {

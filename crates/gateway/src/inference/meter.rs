@@ -1,74 +1,24 @@
-//! Counting a model call: metrics, log fields and the model's health, whatever way the call ends.
+//! Counting what a feature asked of a model, whatever way it ends: metrics, the access line's fields, the audit line,
+//! cost and the model's health.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use duo_protocol::model::{ModelEvent, StopReason, UpstreamFailure, Usage};
-use futures::Stream;
-use serde_json::{Map, Value};
+use duo_gateway_config::{Rates, Tokens, decimal};
+use duo_protocol::model::{StopReason, UpstreamFailure, Usage};
 
 use super::Feature;
+use super::classes::{error_class, error_type, finish_label};
 use crate::app::App;
 use crate::context::RequestContext;
-use crate::metrics::{InFlight, InferenceLabels};
-use crate::upstream::{ModelStream, Place};
+use crate::logging::seconds;
+use crate::metrics::{
+    ClientLabels, GenAiLabels, InFlight, InferenceLabels, ModelLabels, Operation, SpendLabels, provider_name,
+};
+use crate::routes::Served;
+use crate::upstream::Place;
 
-/// A model stream that is counted.
-pub struct Observed {
-    inner: ModelStream,
-    meter: Meter,
-    place: Arc<Place>,
-}
-
-impl Observed {
-    /// A stream with its count.
-    pub(super) fn new(inner: ModelStream, meter: Meter, place: Arc<Place>) -> Self {
-        Self { inner, meter, place }
-    }
-
-    /// Who answers: its family decides what is done to the text.
-    pub fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// The identifier called, for error texts.
-    pub fn model(&self) -> &str {
-        &self.meter.model
-    }
-
-    /// Ends the call: what is still to come is not wanted. It counts as answered.
-    pub fn stop(mut self) {
-        self.meter.end = End::Stopped(StopReason::StopSequence);
-    }
-
-    /// The request's record.
-    pub fn context(&self) -> &RequestContext {
-        &self.meter.context
-    }
-}
-
-impl Stream for Observed {
-    type Item = Result<ModelEvent, UpstreamFailure>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.inner.as_mut().poll_next(cx);
-        let meter = &mut self.meter;
-        if let Poll::Ready(Some(event)) = &polled {
-            meter.first_event.get_or_insert_with(|| meter.started.elapsed());
-            match event {
-                Ok(ModelEvent::Text(_)) => {}
-                Ok(ModelEvent::Stop(reason)) => meter.end = End::Stopped(reason.clone()),
-                Ok(ModelEvent::Usage(usage)) => meter.usage = Some(*usage),
-                Err(failure) => meter.end = End::Failed(failure.clone()),
-            }
-        }
-        polled
-    }
-}
-
-/// How a call ended.
+/// How it ended.
 pub(super) enum End {
     /// The client went away first.
     Cancelled,
@@ -76,36 +26,182 @@ pub(super) enum End {
     Failed(UpstreamFailure),
 }
 
-/// Label values that come from request headers, already bounded.
-#[derive(Clone)]
-pub struct ClientLabels {
-    /// `X-Gitlab-Language-Server-Version`.
-    pub lsp_version: String,
-    /// `X-Gitlab-Version`.
-    pub gitlab_version: String,
-    /// `X-Gitlab-Client-Type`.
-    pub client_type: String,
-    /// `X-Gitlab-Realm`.
-    pub gitlab_realm: String,
-}
-
-/// Counts a call when it is over, however that came about.
+/// Counts a feature's request for a model when it is over, however that came about.
 pub(super) struct Meter {
-    pub(super) app: Arc<App>,
-    pub(super) context: RequestContext,
-    pub(super) model: String,
+    app: Arc<App>,
+    context: RequestContext,
+    /// Whom the request named, and who answers.
+    asked: Arc<Place>,
+    answering: Arc<Place>,
     /// The declared model's name.
-    pub(super) declared: String,
-    pub(super) engine: String,
-    pub(super) family: &'static str,
-    pub(super) feature: Feature,
-    pub(super) client: ClientLabels,
-    pub(super) streaming: bool,
-    pub(super) started: Instant,
+    declared: Arc<str>,
+    fallback: bool,
+    currency: &'static str,
+    feature: Feature,
+    operation: Operation,
+    client: ClientLabels,
+    streaming: bool,
+    started: Instant,
+    /// Time to the first piece.
     pub(super) first_event: Option<Duration>,
     pub(super) usage: Option<Usage>,
     pub(super) end: End,
-    pub(super) _in_flight: InFlight,
+    _in_flight: InFlight,
+}
+
+impl Meter {
+    /// A request for the model `declared` begins, whose own place is `asked`.
+    pub(super) fn begin(
+        served: &Served,
+        feature: Feature,
+        declared: Arc<str>,
+        asked: Arc<Place>,
+        streaming: bool,
+    ) -> Self {
+        let app = served.app.clone();
+        let in_flight = app.metrics.begin(&ModelLabels {
+            model_engine: app.metrics.names.engine.value(Some(asked.identifier.provider.as_str())),
+            model_name: asked.family.as_str(),
+        });
+        Self {
+            context: served.context.clone(),
+            answering: asked.clone(),
+            asked,
+            declared,
+            fallback: false,
+            currency: app.metrics.names.currency.value(Some(&served.active.currency)),
+            feature,
+            operation: Operation::Chat,
+            client: app.metrics.client_labels(&served.headers),
+            streaming,
+            started: Instant::now(),
+            first_event: None,
+            usage: None,
+            end: End::Cancelled,
+            _in_flight: in_flight,
+            app,
+        }
+    }
+
+    /// The identifier of who answers.
+    pub(super) fn model(&self) -> String {
+        self.answering.identifier.to_string()
+    }
+
+    /// The request's record.
+    pub(super) fn context(&self) -> &RequestContext {
+        &self.context
+    }
+
+    /// Another than the model's own place answers: tokens and cost are that one's. `fallback`: it is another model.
+    pub(super) fn answered_by(&mut self, place: &Arc<Place>, fallback: bool) {
+        self.answering = place.clone();
+        self.fallback = fallback;
+    }
+
+    /// A piece has come.
+    pub(super) fn piece(&mut self) {
+        let started = self.started;
+        self.first_event.get_or_insert_with(|| started.elapsed());
+    }
+
+    /// 10⁻¹² of the currency.
+    fn cost(&self) -> Option<u128> {
+        let (usage, rates) = (self.usage?, self.answering.rates?);
+        Some(cost(&rates, &usage))
+    }
+
+    fn count(&self, took: Duration, finish: &'static str, failure: Option<&UpstreamFailure>, class: &'static str) {
+        let metrics = &self.app.metrics;
+        let place = &self.answering;
+        let engine = metrics.names.engine.value(Some(place.identifier.provider.as_str()));
+        let usage = self.usage.as_ref();
+        let labels = InferenceLabels {
+            model_engine: engine,
+            model_name: place.family.as_str(),
+            client: self.client,
+            error: if failure.is_some() { "yes" } else { "no" },
+            error_type: failure.map_or("none", error_type),
+            streaming: if self.streaming { "yes" } else { "no" },
+            feature_category: self.feature.category,
+            unit_primitive: self.feature.unit_primitive,
+            finish_reason: finish,
+        };
+        metrics.inference(&labels, took, usage);
+        let labels = GenAiLabels {
+            gen_ai_provider_name: provider_name(&place.identifier.provider),
+            gen_ai_operation_name: self.operation.as_str(),
+            gen_ai_request_model: metrics.names.model_id.value(Some(self.asked.model())),
+            gen_ai_response_model: metrics.names.model_id.value(Some(place.model())),
+            error_type: class,
+        };
+        metrics.served(&labels, took, self.first_event.filter(|_| self.streaming), usage);
+        let spend = SpendLabels {
+            model: metrics.names.model.value(Some(&self.declared)),
+            feature: self.feature.unit_primitive,
+        };
+        metrics.spent(spend, usage, self.cost().map(|pico| (self.currency, pico)));
+    }
+
+    fn note(&self, took: Duration, finish: &'static str, failure: Option<&UpstreamFailure>) {
+        let context = &self.context;
+        context.note("inference_duration_s", seconds(took));
+        context.note("finish_reason", finish);
+        if let Some(first) = self.first_event {
+            context.note("inference_first_event_s", seconds(first));
+        }
+        if let Some(usage) = &self.usage {
+            context.note("input_tokens", usage.input_tokens);
+            context.note("output_tokens", usage.output_tokens);
+        }
+        if let Some(failure) = failure {
+            let error_type = error_type(failure);
+            context.note("model_error_type", error_type);
+            context.note("exception_class", class_of(failure));
+            context.note("exception_message", failure.to_string());
+            let mut fields = context.fields();
+            fields.add("model_identifier", self.model());
+            fields.add("meta.unit_primitive", self.feature.unit_primitive);
+            fields.add("model_error_type", error_type);
+            fields.add("exception_class", class_of(failure));
+            fields.add("exception_message", failure.to_string());
+            context.warn("Model call failed", &fields);
+        }
+    }
+
+    /// Who asked what of whom, and what became of it: no content.
+    fn audit(&self, took: Duration, finish: &'static str, class: &'static str) {
+        let mut line = self.context.fields();
+        line.add("meta.unit_primitive", self.feature.unit_primitive);
+        line.add("meta.feature_category", self.feature.category);
+        line.add("model", &*self.declared);
+        line.add("model_identifier", self.asked.identifier.to_string());
+        line.add("answered_by", self.model());
+        line.add("fallback", self.fallback);
+        line.add("streaming", self.streaming);
+        line.add(
+            "outcome",
+            match self.end {
+                End::Cancelled => "cancelled",
+                End::Stopped(_) => "answered",
+                End::Failed(_) => "failed",
+            },
+        );
+        line.add("error_class", Some(class).filter(|class| !class.is_empty()));
+        line.add("finish_reason", finish);
+        if let Some(usage) = &self.usage {
+            line.add("input_tokens", usage.input_tokens);
+            line.add("output_tokens", usage.output_tokens);
+            line.add("cache_read_tokens", usage.cache_read_tokens);
+            line.add("cache_write_tokens", usage.cache_write_tokens);
+        }
+        if let Some(pico) = self.cost() {
+            line.add_number("cost", &decimal(pico));
+            line.add("currency", self.currency);
+        }
+        line.add("inference_duration_s", seconds(took));
+        self.context.audit(line);
+    }
 }
 
 impl Drop for Meter {
@@ -121,73 +217,34 @@ impl Drop for Meter {
             End::Stopped(_) => self.app.models.answered(&self.declared),
             End::Failed(failure) => self.app.models.failed(&self.declared, failure),
         }
-        let error_type = failure.map_or("none", error_type);
-        let labels = InferenceLabels {
-            model_engine: std::mem::take(&mut self.engine),
-            model_name: self.family,
-            lsp_version: self.client.lsp_version.clone(),
-            gitlab_version: self.client.gitlab_version.clone(),
-            client_type: self.client.client_type.clone(),
-            gitlab_realm: self.client.gitlab_realm.clone(),
-            error: if failure.is_some() { "yes" } else { "no" },
-            error_type,
-            streaming: if self.streaming { "yes" } else { "no" },
-            feature_category: self.feature.category,
-            unit_primitive: self.feature.unit_primitive,
-            finish_reason: finish,
+        let class = match &self.end {
+            End::Cancelled => "cancelled",
+            End::Stopped(_) => "",
+            End::Failed(failure) => error_class(failure),
         };
-        let tokens = self.usage.map(|usage| (usage.input_tokens, usage.output_tokens));
-        self.app.metrics.inference(&labels, took, tokens);
-
-        let context = &self.context;
-        context.note("inference_duration_s", took.as_secs_f64());
-        context.note("finish_reason", finish);
-        if let Some(first) = self.first_event {
-            context.note("inference_first_event_s", first.as_secs_f64());
-        }
-        if let Some((input, output)) = tokens {
-            context.note("input_tokens", input);
-            context.note("output_tokens", output);
-        }
-        if let Some(failure) = failure {
-            context.note("model_error_type", error_type);
-            context.note("exception_message", failure.to_string());
-            let mut fields = Map::new();
-            fields.insert("model_identifier".into(), self.model.as_str().into());
-            fields.insert("meta.unit_primitive".into(), self.feature.unit_primitive.into());
-            fields.insert("model_error_type".into(), error_type.into());
-            fields.insert("exception_message".into(), Value::String(failure.to_string()));
-            context.warn("Model call failed", fields);
-        }
+        self.count(took, finish, failure, class);
+        self.note(took, finish, failure);
+        self.audit(took, finish, class);
     }
 }
 
-/// GitLab's classes of errors.
-fn error_type(failure: &UpstreamFailure) -> &'static str {
+/// What tokens cost, in 10⁻¹² of the currency.
+fn cost(rates: &Rates, usage: &Usage) -> u128 {
+    rates.pico(&Tokens {
+        input: usage.input_tokens,
+        output: usage.output_tokens,
+        cache_read: usage.cache_read_tokens,
+        cache_write: usage.cache_write_tokens,
+    })
+}
+
+fn class_of(failure: &UpstreamFailure) -> &'static str {
     match failure {
-        UpstreamFailure::Throttled { .. } => "overloaded",
-        UpstreamFailure::Status { code: 401 | 403, .. } => "permission_error",
-        UpstreamFailure::Status { code: 400, reason, .. }
-            if duo_protocol::failure::chat_message(
-                &UpstreamFailure::Status { code: 400, reason: reason.clone(), retry_after: None },
-                "",
-            )
-            .starts_with("prompt is too long") =>
-        {
-            "prompt_too_long"
-        }
-        UpstreamFailure::Status { code: 400, .. } => "http_400",
-        UpstreamFailure::Status { code: 503 | 529, .. } => "service_unavailable",
-        UpstreamFailure::Unavailable { .. } | UpstreamFailure::Timeout => "connection_error",
-        _ => "other",
-    }
-}
-
-fn finish_label(reason: &StopReason) -> &'static str {
-    match reason {
-        StopReason::EndTurn | StopReason::StopSequence => "stop",
-        StopReason::MaxTokens => "length",
-        StopReason::ContentFiltered => "content_filter",
-        StopReason::Other(_) => "other",
+        UpstreamFailure::Status { .. } => "UpstreamFailure::Status",
+        UpstreamFailure::Throttled { .. } => "UpstreamFailure::Throttled",
+        UpstreamFailure::Unavailable { .. } => "UpstreamFailure::Unavailable",
+        UpstreamFailure::Timeout => "UpstreamFailure::Timeout",
+        UpstreamFailure::Protocol { .. } => "UpstreamFailure::Protocol",
+        UpstreamFailure::StreamBroken { .. } => "UpstreamFailure::StreamBroken",
     }
 }

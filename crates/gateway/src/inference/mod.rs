@@ -1,21 +1,21 @@
 //! One model call on behalf of a request: finds the model, makes the call, counts it, notes it in the request's log
 //! line, and turns a failure into the answer that GitLab is to get.
 
+mod classes;
 mod meter;
+mod observed;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use duo_protocol::capability::adapt;
 use duo_protocol::contract::{Invalid, ModelSelection};
 use duo_protocol::failure::{Surface, answer_for};
 use duo_protocol::model::{ModelAnswer, ModelRequest, UpstreamFailure};
 
-pub use meter::{ClientLabels, Observed};
 use meter::{End, Meter};
+pub use observed::Observed;
 
 use crate::answer::{self, Answer};
-use crate::metrics::ModelLabels;
 use crate::routes::Served;
 use crate::upstream::{CallOptions, Place, Target, Timeouts};
 
@@ -99,7 +99,9 @@ impl<'a> Inference<'a> {
         let place = self.target.place.clone();
         let request = adapt(ask(&place), &place.capability);
         let mut meter = self.meter(&place, false);
+        let away = self.served.context.away();
         let result = place.complete(&request, &self.options()).await;
+        drop(away);
         match &result {
             Ok(answer) => {
                 meter.usage = answer.usage;
@@ -122,7 +124,10 @@ impl<'a> Inference<'a> {
         let place = self.target.place.clone();
         let request = adapt(ask(&place), &place.capability);
         let mut meter = self.meter(&place, true);
-        match place.stream(&request, &self.options()).await {
+        let away = self.served.context.away();
+        let result = place.stream(&request, &self.options()).await;
+        drop(away);
+        match result {
             Ok(inner) => Ok(Observed::new(inner, meter, place)),
             Err(failure) => {
                 meter.end = End::Failed(failure.clone());
@@ -143,28 +148,7 @@ impl<'a> Inference<'a> {
         Box::new(answer::failed(&answer_for(failure, &self.target.place.identifier.to_string(), self.surface)))
     }
 
-    fn meter(&self, place: &Place, streaming: bool) -> Meter {
-        let app = self.served.app.clone();
-        let engine = place.identifier.provider.as_str();
-        // kinds we do not know come from requests
-        let engine = app.metrics.bounded.value(Some(engine));
-        let in_flight =
-            app.metrics.begin(ModelLabels { model_engine: engine.clone(), model_name: place.family.as_str() });
-        Meter {
-            app,
-            context: self.served.context.clone(),
-            model: place.identifier.to_string(),
-            declared: self.target.name.to_string(),
-            engine,
-            family: place.family.as_str(),
-            feature: self.feature,
-            client: self.served.client_labels(),
-            streaming,
-            started: Instant::now(),
-            first_event: None,
-            usage: None,
-            end: End::Cancelled,
-            _in_flight: in_flight,
-        }
+    fn meter(&self, place: &Arc<Place>, streaming: bool) -> Meter {
+        Meter::begin(self.served, self.feature, self.target.name.clone(), place.clone(), streaming)
     }
 }

@@ -1,73 +1,27 @@
-//! Log lines: one JSON object each, with the field names of GitLab's own gateway (17.10 to 19.x).
+//! Log lines: one JSON object each, with the field names of GitLab's own gateway (17.10 to 19.x) and ours, all of them
+//! listed in `SIGNALS.md` of this crate.
 //!
-//! Two ways lead here: the access log writes its record directly, everything else comes through `tracing` and
-//! [`layer`]. Libraries are heard from warnings on only: at lower levels some would print requests.
+//! Two ways lead here: what belongs to a request is written by its record ([`crate::context`]), everything else comes
+//! through `tracing` and [`layer`]. Libraries are heard from warnings on only: at lower levels some would print
+//! requests.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+mod events;
+mod line;
+pub mod panics;
+mod sink;
 
-use serde_json::{Map, Value, json};
-use tracing::field::{Field, Visit};
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-use crate::settings::Logging;
+pub use events::layer;
+pub(crate) use line::timestamp;
+pub use line::{Fields, Head, seconds};
+pub use sink::Sink;
 
-/// Where lines go. Clones share it.
-#[derive(Clone)]
-pub struct Sink {
-    out: Arc<Mutex<dyn Write + Send>>,
-    json: bool,
-}
-
-impl Sink {
-    /// Lines into `out`; as JSON or as plain text.
-    pub fn new(out: impl Write + Send + 'static, json: bool) -> Self {
-        Self { out: Arc::new(Mutex::new(out)), json }
-    }
-
-    /// As the settings say: a file, or standard error.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
-    pub fn open(settings: &Logging) -> std::io::Result<Self> {
-        Ok(match &settings.to_file {
-            Some(path) => Self::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?, settings.json),
-            None => Self::new(std::io::stderr(), settings.json),
-        })
-    }
-
-    /// Writes one line. `fields` follow the common ones; a field that is null is left out.
-    pub fn write(&self, level: tracing::Level, logger: &str, message: &str, fields: Map<String, Value>) {
-        let level = if level == tracing::Level::WARN { "warning" } else { &level.as_str().to_ascii_lowercase() };
-        let timestamp = jiff::Timestamp::now();
-        let mut line = if self.json {
-            let mut map = Map::with_capacity(fields.len() + 6);
-            map.insert("message".into(), message.into());
-            map.insert("logger".into(), logger.into());
-            map.insert("level".into(), level.into());
-            map.insert("timestamp".into(), json!(format!("{timestamp:.6}")));
-            map.insert("type".into(), "mlops".into());
-            map.insert("stage".into(), "main".into());
-            map.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
-            Value::Object(map).to_string()
-        } else {
-            let mut text = format!("{timestamp:.3} [{level:<7}] {message} [{logger}]");
-            for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-                text.push_str(&format!(" {name}={value}"));
-            }
-            text
-        };
-        line.push('\n');
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // a log that cannot be written has nowhere to say so
-        let _ = out.write_all(line.as_bytes());
-        let _ = out.flush();
-    }
-}
+/// `type` of all lines that have no type of their own, as in GitLab's gateway.
+pub const GENERAL: &str = "mlops";
 
 /// Changes the lowest level that is written, while running.
 #[derive(Clone)]
@@ -100,50 +54,14 @@ fn targets(level: tracing::Level) -> Targets {
         .with_target("aws_config", LevelFilter::ERROR)
 }
 
-/// Turns events into lines of `sink`.
-pub fn layer<S: tracing::Subscriber>(sink: Sink) -> impl Layer<S> {
-    EventLines(sink)
-}
-
-struct EventLines(Sink);
-
-impl<S: tracing::Subscriber> Layer<S> for EventLines {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields(Map::new());
-        event.record(&mut fields);
-        let message = match fields.0.remove("message") {
-            Some(Value::String(message)) => message,
-            _ => String::new(),
-        };
-        self.0.write(*event.metadata().level(), event.metadata().target(), &message, fields.0);
-    }
-}
-
-struct Fields(Map<String, Value>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
-    }
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -161,10 +79,12 @@ mod tests {
     #[test]
     fn events_become_lines_with_the_official_names() {
         let buffer = Buffer::default();
-        let subscriber = tracing_subscriber::registry().with(layer(Sink::new(buffer.clone(), true)));
+        let sink = Sink::new(buffer.clone(), true);
+        let subscriber = tracing_subscriber::registry().with(layer(sink.clone()));
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(issuer = "http://g", keys = 3, nothing = tracing::field::Empty, "line\nbreak");
         });
+        sink.flush(Duration::from_secs(60));
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         let line: Value = serde_json::from_str(&text).unwrap();

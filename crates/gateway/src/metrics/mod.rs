@@ -1,22 +1,48 @@
-//! Prometheus metrics under the names of GitLab's own gateway (19.x), and a few of ours (`duo_gateway_…`).
+//! Prometheus metrics: under the names of GitLab's own gateway (19.x), under those of the OpenTelemetry semantic
+//! conventions for generative AI, and ours (`duo_gateway_…`). `SIGNALS.md` of this crate lists all of them; a test here
+//! compares.
 //!
-//! Every label's values are bounded: what comes from a request passes [`Bounded`], models are named by family.
+//! Every label's values are bounded ([`names`]), and so is the number of their combinations ([`series`]).
 
-use std::collections::BTreeSet;
-use std::sync::{PoisonError, RwLock};
+mod genai;
+mod inference;
+mod names;
+mod process;
+mod series;
+mod spend;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use duo_protocol::model::Usage;
+use http::HeaderMap;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use genai::{ClientGroup, FirstChunkGroup, FirstTokenGroup, PerTokenGroup, ServerGroup, TokenGroup};
+pub use genai::{GenAiLabels, Operation, TokenLabels, provider_name};
+pub use inference::{ClientLabels, InferenceLabels, ModelLabels};
+use inference::{InferenceGroup, MaxConcurrent, MaxInput, MaxOutput, MaxTotal, ModelGauges};
+pub use names::{Bounded, Names};
+use process::Process;
+use series::{Labels, Series, group};
+use spend::{CostGroup, SpendGroup};
+pub use spend::{CostLabels, SpendLabels};
+
+/// What is not told apart.
+const OTHER: &str = "other";
 /// Upper bounds in seconds, as GitLab's own.
-const BUCKETS: [f64; 7] = [0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-/// Different values kept of a label that requests choose; later ones are `other`.
-const MOST_VALUES: usize = 64;
+const OFFICIAL_BUCKETS: [f64; 7] = [0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// Upper bounds in seconds of what the gateway itself takes.
+const OVERHEAD: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.000_8, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0];
+/// Upper bounds in seconds of what is done to an answer.
+const POST_PROCESSING: [f64; 10] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
 
 /// Labels of a request.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -29,57 +55,86 @@ pub struct HttpLabels {
     pub status: &'static str,
 }
 
-/// Labels of a model.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct ModelLabels {
-    /// Kind of server: `bedrock`, `custom_openai`, `azure`.
-    pub model_engine: String,
-    /// Model family.
-    pub model_name: &'static str,
+impl Labels for HttpLabels {
+    fn coarser(&self) -> Option<Self> {
+        None
+    }
 }
 
-/// Labels of a model call.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct InferenceLabels {
-    /// Kind of server.
-    pub model_engine: String,
-    /// Model family.
-    pub model_name: &'static str,
-    /// `X-Gitlab-Language-Server-Version`, bounded.
-    pub lsp_version: String,
-    /// `X-Gitlab-Version`, bounded.
-    pub gitlab_version: String,
-    /// `X-Gitlab-Client-Type`, bounded.
-    pub client_type: String,
-    /// `X-Gitlab-Realm`, bounded.
-    pub gitlab_realm: String,
-    /// `yes` or `no`.
-    pub error: &'static str,
-    /// GitLab's classes: `none`, `prompt_too_long`, `overloaded`, `http_400`, `permission_error`,
-    /// `service_unavailable`, `connection_error`, `other`.
-    pub error_type: &'static str,
-    /// `yes` or `no`.
-    pub streaming: &'static str,
-    /// Feature category of GitLab.
-    pub feature_category: &'static str,
-    /// Unit primitive.
-    pub unit_primitive: &'static str,
-    /// `stop`, `length`, … or `unknown`.
-    pub finish_reason: &'static str,
+group! {
+    /// A request.
+    HttpGroup {
+        seconds: Histogram = Histogram::new(OFFICIAL_BUCKETS),
+            Histogram("http_request_duration_seconds", "Time to the start of the answer in seconds");
+    }
 }
 
-type InferenceHistogram = Family<InferenceLabels, Histogram, fn() -> Histogram>;
+/// Labels of the gateway's own share.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OverheadLabels {
+    /// Route template.
+    pub handler: &'static str,
+}
+
+/// The file whose code is to be completed.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct LanguageLabels {
+    /// Our name of the language.
+    pub lang: &'static str,
+    /// Extension of the file's name.
+    pub extension: &'static str,
+    /// What the editor calls the language.
+    pub editor_lang: &'static str,
+}
+
+impl Labels for LanguageLabels {
+    fn coarser(&self) -> Option<Self> {
+        (self.extension != OTHER || self.editor_lang != OTHER).then_some(Self {
+            lang: self.lang,
+            extension: OTHER,
+            editor_lang: OTHER,
+        })
+    }
+}
+
+group! {
+    /// Files.
+    LanguageGroup {
+        files: Counter = Counter::default(),
+            Counter("code_suggestions_prompt_language", "Code suggestions by the file's language");
+    }
+}
+
+/// Counters that others own.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    /// Log lines that were thrown away.
+    pub log_lines_dropped: Counter,
+    /// Signatures of tokens checked.
+    pub token_checks: Counter,
+}
 
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
-    http: Family<HttpLabels, Histogram, fn() -> Histogram>,
-    in_flight: Family<ModelLabels, Gauge>,
-    inferences: Family<InferenceLabels, Counter>,
-    inference_seconds: InferenceHistogram,
-    input_tokens: Family<InferenceLabels, Counter>,
-    output_tokens: Family<InferenceLabels, Counter>,
-    total_tokens: Family<InferenceLabels, Counter>,
+    http: Series<HttpLabels, HttpGroup>,
+    overhead: Family<OverheadLabels, Histogram, fn() -> Histogram>,
+    models: Series<ModelLabels, ModelGauges>,
+    max_concurrent: Series<ModelLabels, MaxConcurrent>,
+    max_input: Series<ModelLabels, MaxInput>,
+    max_output: Series<ModelLabels, MaxOutput>,
+    max_total: Series<ModelLabels, MaxTotal>,
+    inferences: Series<InferenceLabels, InferenceGroup>,
+    server: Series<GenAiLabels, ServerGroup>,
+    first_token: Series<GenAiLabels, FirstTokenGroup>,
+    per_token: Series<GenAiLabels, PerTokenGroup>,
+    client: Series<GenAiLabels, ClientGroup>,
+    first_chunk: Series<GenAiLabels, FirstChunkGroup>,
+    tokens: Series<TokenLabels, TokenGroup>,
+    spend: Series<SpendLabels, SpendGroup>,
+    cost: Series<CostLabels, CostGroup>,
+    languages: Series<LanguageLabels, LanguageGroup>,
+    post_processing: Histogram,
     /// Reloads of the mounted configuration that failed.
     pub reload_failures: Counter,
     /// Reloads that took effect.
@@ -88,81 +143,209 @@ pub struct Metrics {
     pub signing_keys: Gauge,
     /// Requests refused by authentication.
     pub auth_refusals: Counter,
+    /// Spans that the collector took.
+    pub spans_exported: Counter,
+    /// Spans that were thrown away.
+    pub spans_dropped: Counter,
+    elsewhere: Elsewhere,
     /// What the listeners count.
     pub listeners: crate::listen::Counts,
     /// Keeps label values bounded.
-    pub bounded: Bounded,
+    pub names: Names,
 }
 
-fn histogram() -> Histogram {
-    Histogram::new(BUCKETS)
+fn overhead() -> Histogram {
+    Histogram::new(OVERHEAD)
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new(Counter::default())
+        Self::new(Elsewhere::default())
     }
 }
 
 impl Metrics {
-    /// With the count of the token checks, which are made elsewhere.
-    pub fn new(token_checks: Counter) -> Self {
+    /// Nothing counted yet.
+    pub fn new(elsewhere: Elsewhere) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
-            http: Family::new_with_constructor(histogram as fn() -> Histogram),
-            in_flight: Family::default(),
-            inferences: Family::default(),
-            inference_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
-            input_tokens: Family::default(),
-            output_tokens: Family::default(),
-            total_tokens: Family::default(),
+            http: Series::new(512),
+            overhead: Family::new_with_constructor(overhead as fn() -> Histogram),
+            models: Series::new(128),
+            max_concurrent: Series::new(128),
+            max_input: Series::new(128),
+            max_output: Series::new(128),
+            max_total: Series::new(128),
+            inferences: Series::new(512),
+            server: Series::new(192),
+            first_token: Series::new(192),
+            per_token: Series::new(192),
+            client: Series::new(192),
+            first_chunk: Series::new(192),
+            tokens: Series::new(192),
+            spend: Series::new(1024),
+            cost: Series::new(1024),
+            languages: Series::new(512),
+            post_processing: Histogram::new(POST_PROCESSING),
             reload_failures: Counter::default(),
             reloads: Counter::default(),
             signing_keys: Gauge::default(),
             auth_refusals: Counter::default(),
+            spans_exported: Counter::default(),
+            spans_dropped: Counter::default(),
+            elsewhere,
             listeners: crate::listen::Counts::default(),
-            bounded: Bounded::default(),
+            names: Names::default(),
         };
-        let m = &mut metrics;
-        let r = &mut m.registry;
-        r.register("http_request_duration_seconds", "Time to the start of the answer", m.http.clone());
-        r.register("model_inferences_in_flight", "Model calls under way", m.in_flight.clone());
-        r.register("model_inferences", "Model calls", m.inferences.clone());
-        r.register("inference_request_duration_seconds", "Time of model calls", m.inference_seconds.clone());
-        r.register("inference_input_tokens", "Tokens read by models", m.input_tokens.clone());
-        r.register("inference_output_tokens", "Tokens written by models", m.output_tokens.clone());
-        r.register("inference_total_tokens", "Tokens read and written", m.total_tokens.clone());
-        r.register("duo_gateway_config_reload_failures", "Configurations refused", m.reload_failures.clone());
-        r.register("duo_gateway_config_reloads", "Configurations taken over", m.reloads.clone());
-        r.register("duo_gateway_signing_keys", "Published signing keys at hand", m.signing_keys.clone());
-        r.register("duo_gateway_auth_refusals", "Requests refused by authentication", m.auth_refusals.clone());
-        r.register("duo_gateway_token_checks", "Signatures of tokens checked", token_checks);
-        m.listeners.register(r);
+        metrics.register();
         metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register_collector(Box::new(self.http.clone()));
+        r.register(
+            "duo_gateway_overhead_seconds",
+            "Time to the start of the answer without the waiting for models and in line, in seconds",
+            self.overhead.clone(),
+        );
+        r.register_collector(Box::new(self.models.clone()));
+        r.register_collector(Box::new(self.max_concurrent.clone()));
+        r.register_collector(Box::new(self.max_input.clone()));
+        r.register_collector(Box::new(self.max_output.clone()));
+        r.register_collector(Box::new(self.max_total.clone()));
+        r.register_collector(Box::new(self.inferences.clone()));
+        r.register_collector(Box::new(self.server.clone()));
+        r.register_collector(Box::new(self.first_token.clone()));
+        r.register_collector(Box::new(self.per_token.clone()));
+        r.register_collector(Box::new(self.client.clone()));
+        r.register_collector(Box::new(self.first_chunk.clone()));
+        r.register_collector(Box::new(self.tokens.clone()));
+        r.register_collector(Box::new(self.spend.clone()));
+        r.register_collector(Box::new(self.cost.clone()));
+        r.register_collector(Box::new(self.languages.clone()));
+        r.register(
+            "code_suggestions_post_processing_duration_seconds",
+            "Time of what is done to a model's whole answer in seconds",
+            self.post_processing.clone(),
+        );
+        for (name, help, counter) in [
+            ("duo_gateway_config_reload_failures", "Configurations refused", &self.reload_failures),
+            ("duo_gateway_config_reloads", "Configurations taken over", &self.reloads),
+            ("duo_gateway_auth_refusals", "Requests refused by authentication", &self.auth_refusals),
+            ("duo_gateway_spans_exported", "Spans that the collector took", &self.spans_exported),
+            ("duo_gateway_spans_dropped", "Spans that were thrown away", &self.spans_dropped),
+            ("duo_gateway_log_lines_dropped", "Log lines that were thrown away", &self.elsewhere.log_lines_dropped),
+            ("duo_gateway_token_checks", "Signatures of tokens checked", &self.elsewhere.token_checks),
+        ] {
+            r.register(name, help, counter.clone());
+        }
+        r.register("duo_gateway_signing_keys", "Published signing keys at hand", self.signing_keys.clone());
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        r.register("duo_gateway_build", "This program", Info::new(version));
+        self.listeners.register(r);
+        r.register_collector(Box::new(Process));
     }
 
     /// A request whose answer has begun.
     pub fn http(&self, handler: &'static str, method: &http::Method, status: u16, time: Duration) {
         let labels = HttpLabels { handler, method: method_label(method), status: status_class(status) };
-        self.http.get_or_create(&labels).observe(time.as_secs_f64());
+        self.http.get(&labels).seconds.observe(time.as_secs_f64());
+    }
+
+    /// The gateway's own share of the time to the start of an answer.
+    pub fn overhead(&self, handler: &'static str, time: Duration) {
+        self.overhead.get_or_create(&OverheadLabels { handler }).observe(time.as_secs_f64());
+    }
+
+    /// Label values of a caller.
+    pub fn client_labels(&self, headers: &HeaderMap) -> ClientLabels {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        ClientLabels {
+            lsp_version: self.names.lsp_version.value(header("x-gitlab-language-server-version")),
+            gitlab_version: self.names.gitlab_version.value(header("x-gitlab-version")),
+            client_type: self.names.client_type.value(header("x-gitlab-client-type")),
+            gitlab_realm: self.names.realm.value(header("x-gitlab-realm")),
+            is_gitlab_team_member: match header("x-gitlab-is-team-member") {
+                Some("true") => "true",
+                Some("false") => "false",
+                Some(_) => OTHER,
+                None => "unknown",
+            },
+        }
     }
 
     /// A model call begins; the guard's drop ends it.
-    pub fn begin(&self, labels: ModelLabels) -> InFlight {
-        let gauge = self.in_flight.get_or_create(&labels).clone();
-        gauge.inc();
-        InFlight(gauge)
+    pub fn begin(&self, labels: &ModelLabels) -> InFlight {
+        let group = self.models.get(labels);
+        group.in_flight.inc();
+        InFlight(group)
     }
 
-    /// A model call has ended.
-    pub fn inference(&self, labels: &InferenceLabels, time: Duration, tokens: Option<(u64, u64)>) {
-        self.inferences.get_or_create(labels).inc();
-        self.inference_seconds.get_or_create(labels).observe(time.as_secs_f64());
-        if let Some((input, output)) = tokens {
-            self.input_tokens.get_or_create(labels).inc_by(input);
-            self.output_tokens.get_or_create(labels).inc_by(output);
-            self.total_tokens.get_or_create(labels).inc_by(input.saturating_add(output));
+    /// A feature's call of a model has ended.
+    pub fn inference(&self, labels: &InferenceLabels, time: Duration, usage: Option<&Usage>) {
+        self.inferences.get(labels).count(time, usage.map(|usage| (usage.input_tokens, usage.output_tokens)));
+    }
+
+    /// The same, by the conventions. `first`: time to the first piece of a stream.
+    pub fn served(&self, labels: &GenAiLabels, time: Duration, first: Option<Duration>, usage: Option<&Usage>) {
+        self.server.get(labels).request.observe(time.as_secs_f64());
+        let Some(first) = first else { return };
+        self.first_token.get(labels).first.observe(first.as_secs_f64());
+        if let Some(tokens) = usage.and_then(|usage| u32::try_from(usage.output_tokens).ok()).filter(|count| *count > 1)
+        {
+            let rest = time.saturating_sub(first).as_secs_f64();
+            self.per_token.get(labels).per_token.observe(rest / f64::from(tokens - 1));
         }
+    }
+
+    /// A single call of a model server has ended.
+    pub fn called(&self, labels: &GenAiLabels, time: Duration, first: Option<Duration>, usage: Option<&Usage>) {
+        self.client.get(labels).duration.observe(time.as_secs_f64());
+        if let Some(first) = first {
+            self.first_chunk.get(labels).first.observe(first.as_secs_f64());
+        }
+        let Some(usage) = usage else { return };
+        for (kind, count) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
+            let labels = TokenLabels {
+                gen_ai_provider_name: labels.gen_ai_provider_name,
+                gen_ai_operation_name: labels.gen_ai_operation_name,
+                gen_ai_request_model: labels.gen_ai_request_model,
+                gen_ai_response_model: labels.gen_ai_response_model,
+                gen_ai_token_type: kind,
+            };
+            #[allow(clippy::cast_precision_loss, reason = "beyond 2⁵³ tokens nobody counts")]
+            self.tokens.get(&labels).tokens.observe(count as f64);
+        }
+    }
+
+    /// What a feature used of a model. `cost`: the currency and 10⁻¹² of it.
+    pub fn spent(&self, labels: SpendLabels, usage: Option<&Usage>, cost: Option<(&'static str, u128)>) {
+        let group = self.spend.get(&labels);
+        group.requests.inc();
+        if let Some(usage) = usage {
+            group.tokens(usage);
+        }
+        if let Some((currency, pico)) = cost {
+            let labels = CostLabels { currency, model: labels.model, feature: labels.feature };
+            self.cost.get(&labels).cost.add(pico);
+        }
+    }
+
+    /// The file of a code suggestion. `lang`: our name of the language, or nothing.
+    pub fn prompt_language(&self, lang: &'static str, file_name: &str, editor: Option<&str>) {
+        let extension = file_name.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, end)| end);
+        let labels = LanguageLabels {
+            lang: if lang.is_empty() { "unknown" } else { lang },
+            extension: self.names.extension.value(extension),
+            editor_lang: self.names.language.value(editor),
+        };
+        self.languages.get(&labels).files.inc();
+    }
+
+    /// What is done to a model's whole answer took so long.
+    pub fn post_processing(&self, time: Duration) {
+        self.post_processing.observe(time.as_secs_f64());
     }
 
     /// The text of `/metrics` (OpenMetrics).
@@ -177,35 +360,12 @@ impl Metrics {
 }
 
 /// Counts a model call as under way.
-pub struct InFlight(Gauge);
+#[derive(Debug)]
+pub struct InFlight(Arc<ModelGauges>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-/// Lets through the first values that requests bring and calls all later ones `other`.
-#[derive(Default)]
-pub struct Bounded(RwLock<BTreeSet<String>>);
-
-impl Bounded {
-    /// The value for a label: short, plain, one of a bounded set.
-    pub fn value(&self, value: Option<&str>) -> String {
-        let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else { return "unknown".to_owned() };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-+ ".contains(c);
-        if value.len() > 40 || !value.chars().all(plain) {
-            return "other".to_owned();
-        }
-        if self.0.read().unwrap_or_else(PoisonError::into_inner).contains(value) {
-            return value.to_owned();
-        }
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST_VALUES && !known.contains(value) {
-            return "other".to_owned();
-        }
-        known.insert(value.to_owned());
-        value.to_owned()
+        self.0.in_flight.dec();
     }
 }
 
@@ -232,66 +392,4 @@ fn method_label(method: &http::Method) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn official_names_are_exported() {
-        let metrics = Metrics::default();
-        metrics.http("/v2/code/completions", &http::Method::POST, 200, Duration::from_millis(3));
-        let labels = InferenceLabels {
-            model_engine: "bedrock".into(),
-            model_name: "mixtral",
-            lsp_version: "unknown".into(),
-            gitlab_version: "18.9.0".into(),
-            client_type: "unknown".into(),
-            gitlab_realm: "self-managed".into(),
-            error: "no",
-            error_type: "none",
-            streaming: "no",
-            feature_category: "code_suggestions",
-            unit_primitive: "complete_code",
-            finish_reason: "stop",
-        };
-        metrics.inference(&labels, Duration::from_millis(3), Some((5, 7)));
-        let text = metrics.render().unwrap();
-        for expected in [
-            "http_request_duration_seconds_bucket{le=\"0.5\",handler=\"/v2/code/completions\",method=\"POST\",status=\"2xx\"} 1",
-            "model_inferences_total{model_engine=\"bedrock\",model_name=\"mixtral\"",
-            "inference_request_duration_seconds_count{",
-            "inference_input_tokens_total{",
-            "inference_output_tokens_total{",
-        ] {
-            assert!(text.contains(expected), "{expected} in\n{text}");
-        }
-        let model = ModelLabels { model_engine: "bedrock".into(), model_name: "mixtral" };
-        let guard = metrics.begin(model);
-        assert!(
-            metrics
-                .render()
-                .unwrap()
-                .contains("model_inferences_in_flight{model_engine=\"bedrock\",model_name=\"mixtral\"} 1")
-        );
-        drop(guard);
-        assert!(
-            metrics
-                .render()
-                .unwrap()
-                .contains("model_inferences_in_flight{model_engine=\"bedrock\",model_name=\"mixtral\"} 0")
-        );
-    }
-
-    #[test]
-    fn label_values_are_bounded() {
-        let bounded = Bounded::default();
-        assert_eq!(bounded.value(Some("18.9.0")), "18.9.0");
-        assert_eq!(bounded.value(None), "unknown");
-        assert_eq!(bounded.value(Some("a\nb")), "other");
-        assert_eq!(bounded.value(Some(&"x".repeat(41))), "other");
-        for n in 0..1000 {
-            bounded.value(Some(&n.to_string()));
-        }
-        assert_eq!(bounded.value(Some("new")), "other");
-        assert_eq!(bounded.value(Some("18.9.0")), "18.9.0");
-    }
-}
+mod tests;

@@ -26,7 +26,6 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::context::RequestContext;
-use crate::inference::ClientLabels;
 
 /// A request whose caller is known.
 pub struct Served {
@@ -54,17 +53,6 @@ impl Served {
     pub fn feature_flags(&self) -> Vec<&str> {
         let listed = self.header("x-gitlab-enabled-feature-flags").unwrap_or_default();
         listed.split(',').map(str::trim).filter(|flag| !flag.is_empty()).collect()
-    }
-
-    /// Label values of the caller.
-    pub fn client_labels(&self) -> ClientLabels {
-        let bounded = |name: &str| self.app.metrics.bounded.value(self.header(name));
-        ClientLabels {
-            lsp_version: bounded("x-gitlab-language-server-version"),
-            gitlab_version: bounded("x-gitlab-version"),
-            client_type: bounded("x-gitlab-client-type"),
-            gitlab_realm: bounded("x-gitlab-realm"),
-        }
     }
 }
 

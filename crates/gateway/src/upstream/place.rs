@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use duo_gateway_config::{ConfigError, Connection, normal_endpoint};
+use duo_gateway_config::{ConfigError, Connection, Price, Rates, normal_endpoint};
 use duo_protocol::cache::{CacheMarks, marks};
 use duo_protocol::capability::Capability;
 use duo_protocol::contract::Invalid;
@@ -31,6 +31,8 @@ pub struct Place {
     pub capability: Capability,
     /// Mark the stable beginning of long prompts for the provider's cache.
     pub prompt_caching: bool,
+    /// What its tokens cost, where that is known.
+    pub rates: Option<Rates>,
     door: Door,
     disable_streaming: bool,
 }
@@ -61,6 +63,8 @@ pub struct PlaceSpec<'a> {
     pub connection: &'a Connection,
     /// The model's `promptCaching`.
     pub prompt_caching: Option<bool>,
+    /// What its tokens cost.
+    pub price: Option<&'a Price>,
 }
 
 /// What is special about one call.
@@ -97,7 +101,17 @@ impl Place {
             }),
         };
         let disable_streaming = clients.common.disable_streaming;
-        Self { identifier, family, endpoint, api_key, capability, prompt_caching: true, door, disable_streaming }
+        Self {
+            identifier,
+            family,
+            endpoint,
+            api_key,
+            capability,
+            prompt_caching: true,
+            rates: None,
+            door,
+            disable_streaming,
+        }
     }
 
     /// A declared place with the files of the mounted folder that it names. Clients are shared with all places that
