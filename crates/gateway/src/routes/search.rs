@@ -2,7 +2,6 @@
 
 use duo_protocol::contract::{SearchBody, search_answer};
 use http::StatusCode;
-use serde_json::Map;
 
 use super::{Early, Served, forbidden, now};
 use crate::answer::{self, Answer};
@@ -23,8 +22,9 @@ pub(super) async fn gitlab_docs(served: &Served) -> Result<Answer, Early> {
                 Ok(results) => results,
                 // nothing found is what GitLab's chat can go on with
                 Err(error) => {
-                    let fields = Map::from_iter([("exception_message".to_owned(), error.to_string().into())]);
-                    served.context.warn("The documentation index cannot be read", fields);
+                    let mut fields = served.context.fields();
+                    fields.add("exception_message", error.to_string());
+                    served.context.warn("The documentation index cannot be read", &fields);
                     Vec::new()
                 }
             }
