@@ -155,6 +155,8 @@ impl Place {
             endpoint,
             api_key,
             prompt_caching: spec.prompt_caching.unwrap_or(true),
+            // the configuration has been checked
+            rates: spec.price.and_then(|price| Rates::read(price).ok()),
             door,
             disable_streaming: clients.common.disable_streaming,
         }))
