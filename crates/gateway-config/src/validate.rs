@@ -1,13 +1,12 @@
 //! The rules of a configuration. Pure; looks at no file.
 
+mod places;
+mod providers;
 mod signals;
 
 use std::collections::BTreeMap;
 
-use crate::{ConfigError, GatewayConfig, ignores_endpoint};
-
-/// Model platforms the gateway can call, by identifier prefix.
-const PLATFORMS: [&str; 4] = ["bedrock/", "custom_openai/", "azure/", "vertex_ai/"];
+use crate::{ConfigError, GatewayConfig};
 
 pub(crate) fn validate(config: &GatewayConfig) -> Result<(), ConfigError> {
     http_url("gitlab.url", &config.gitlab.url)?;
@@ -43,15 +42,9 @@ pub(crate) fn validate(config: &GatewayConfig) -> Result<(), ConfigError> {
         flat_file("tls.certificate.certificateFile", &tls.certificate.certificate_file)?;
         flat_file("tls.certificate.keyFile", &tls.certificate.key_file)?;
     }
-    if let Some(bedrock) = &config.providers.bedrock {
-        if bedrock.region.trim().is_empty() {
-            return invalid("providers.bedrock.region", "is empty; name an AWS region such as us-east-1");
-        }
-        if let Some(endpoint) = &bedrock.endpoint {
-            http_url("providers.bedrock.endpoint", endpoint)?;
-        }
-    }
+    providers::providers(config)?;
     signals::signals(config)?;
+    places::places(config)?;
     models(config)
 }
 
@@ -64,26 +57,6 @@ fn models(config: &GatewayConfig) -> Result<(), ConfigError> {
         }
         if model.family.trim().is_empty() {
             return invalid(field("family"), "is empty; name GitLab's family key, or `general`");
-        }
-        let platform = PLATFORMS.iter().find(|prefix| model.identifier.starts_with(**prefix));
-        let Some(platform) = platform else {
-            return invalid(
-                field("identifier"),
-                format!("`{}` starts with none of {}", model.identifier, PLATFORMS.join(", ")),
-            );
-        };
-        if model.identifier.len() == platform.len() {
-            return invalid(field("identifier"), format!("names no model after `{platform}`"));
-        }
-        match model.endpoint.as_deref().filter(|endpoint| !endpoint.trim().is_empty()) {
-            Some(endpoint) => http_url(field("endpoint"), endpoint)?,
-            None if ignores_endpoint(&model.identifier) => {}
-            None => {
-                return invalid(field("endpoint"), format!("is needed by {platform}…: the model server's base URL"));
-            }
-        }
-        if let Some(file) = &model.api_key_file {
-            flat_file(field("apiKeyFile"), file)?;
         }
         if let Some(other) = names.insert(&model.name, at) {
             return invalid(field("name"), format!("`{}` is the name of models[{other}] too", model.name));
@@ -208,7 +181,10 @@ drainSeconds: 0
             (model("name: '', family: f, identifier: bedrock/x"), "models[0].name"),
             (model("name: a, family: f, identifier: custom_openai/x"), "models[0].endpoint"),
             (model("name: a, family: f, identifier: azure/x, endpoint: ftp://h"), "models[0].endpoint"),
-            (model("name: a, family: f, identifier: bedrock/x, apiKeyFile: /k"), "models[0].apiKeyFile"),
+            (
+                model("name: a, family: f, identifier: azure/x, endpoint: 'http://e', apiKeyFile: /k"),
+                "models[0].apiKeyFile",
+            ),
             (model("name: a, family: f"), "models[0]: missing field `identifier`"),
             (twice.to_owned(), "models[1]: has the family"),
             (names.to_owned(), "models[1].name"),
