@@ -167,7 +167,7 @@ impl Place<'_> {
             }
         }
         if let Some(version) = &connection.api_version
-            && !(!version.is_empty() && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+            && (version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
         {
             return invalid(at("apiVersion"), "is not a version of Azure OpenAI's API such as 2024-10-21");
         }
