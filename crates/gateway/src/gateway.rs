@@ -158,6 +158,12 @@ fn warn_of_switches(settings: &Settings) {
             "AIGW_AUTH__BYPASS_EXTERNAL…: authentication is switched off; whoever reaches the port can use the models"
         );
     }
+    if settings.bypass.signature {
+        tracing::warn!(
+            "AIGW_AUTH__BYPASS_JWT_SIGNATURE: signatures of tokens are not checked; whoever reaches the port and writes a \
+             token can use the models"
+        );
+    }
     if settings.logging.requests {
         tracing::warn!("AIGW_LOGGING__ENABLE_REQUEST_LOGGING is not supported: prompts and answers are never logged");
     }

@@ -104,6 +104,8 @@ pub struct Bypass {
     pub everyone: bool,
     /// `AIGW_AUTH__BYPASS_EXTERNAL_WITH_HEADER`: the same for requests with `Bypass-Auth: true`.
     pub with_header: bool,
+    /// `AIGW_AUTH__BYPASS_JWT_SIGNATURE`: tokens are needed, and their claims count, whoever has signed them.
+    pub signature: bool,
 }
 
 /// `AIGW_CUSTOM_MODELS__*`: models named by requests.
@@ -139,12 +141,6 @@ pub struct Logging {
     pub requests: bool,
 }
 
-/// Variables of the official image that change who may read or do what. To pass over one of them in silence would leave
-/// the administrator believing in a protection that is not there.
-const UNSUPPORTED: [(&str, &str); 1] = [
-    ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "signatures are always checked; AIGW_AUTH__BYPASS_EXTERNAL lets everybody in"),
-];
-
 /// Longest time that can be set; beyond what clocks can add up, the program would fall over its own deadlines.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -169,15 +165,6 @@ impl Settings {
         config_file: Option<PathBuf>,
     ) -> Result<Self, SettingsError> {
         let env = Env(&variable);
-        for (name, why) in UNSUPPORTED {
-            // `false` is the default that people write out
-            if env
-                .text(name)
-                .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off"))
-            {
-                return refuse(name, format!("{why}; unset it"));
-            }
-        }
         Ok(Self {
             api: Listen {
                 host: env.text("AIGW_FASTAPI__API_HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
@@ -204,6 +191,7 @@ impl Settings {
             bypass: Bypass {
                 everyone: env.switch("AIGW_AUTH__BYPASS_EXTERNAL")?.unwrap_or(false),
                 with_header: env.switch("AIGW_AUTH__BYPASS_EXTERNAL_WITH_HEADER")?.unwrap_or(false),
+                signature: env.switch("AIGW_AUTH__BYPASS_JWT_SIGNATURE")?.unwrap_or(false),
             },
             signing_key: env.rsa_key("AIGW_SELF_SIGNED_JWT__SIGNING_KEY", false)?,
             validation_key: env.rsa_key("AIGW_SELF_SIGNED_JWT__VALIDATION_KEY", true)?,
@@ -407,7 +395,7 @@ mod tests {
             ("AIGW_FASTAPI__TLS__SSL_CIPHERS", "TLSv1"),
             ("AIGW_MTLS__ENABLED", "maybe"),
             ("AIGW_BEDROCK_GUARDRAIL_CONFIG", "{}"),
-            ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "true"),
+            ("AIGW_AUTH__BYPASS_JWT_SIGNATURE", "perhaps"),
         ] {
             let error = read(&[(name, value)]).expect_err(name);
             assert_eq!(error.variable, name);
@@ -429,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_may_be_switched_off() {
+    fn what_is_off_needs_nothing_more() {
         assert!(read(&[("AIGW_FASTAPI__TLS__ENABLED", "False"), ("AIGW_MTLS__ENABLED", "")]).is_ok());
     }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
+use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 
@@ -35,33 +36,32 @@ pub struct Claims {
     pub scopes: Vec<String>,
 }
 
-/// Checks signature, algorithm, audience and time.
-pub(super) async fn verify(token: &str, keys: &Arc<KeyRing>, rules: &Rules) -> Result<Claims, AuthError> {
+/// The keys that may have signed the token.
+pub(super) async fn keys_for(token: &str, keys: &Arc<KeyRing>, rules: &Rules) -> Result<Vec<DecodingKey>, AuthError> {
     let header =
         decode_header(token).map_err(|_| AuthError::Forbidden("the token is not a JWT with a known algorithm"))?;
     if header.alg != Algorithm::RS256 {
         return Err(AuthError::Forbidden("the token is not signed with RS256"));
     }
     // only chooses the keys; nothing of it is believed before the signature holds
-    let unverified: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token)
-        .map_err(|_| AuthError::Forbidden("the token's claims cannot be read"))?;
-    if unverified.iss == rules.service_name {
-        return check(token, &rules.local.verifying, rules);
+    if read::<Claims>(token)?.iss == rules.service_name {
+        return Ok(rules.local.verifying.clone());
     }
     match header.kid {
         Some(kid) => match keys.find(&kid).await {
-            Found::Key(key) => check(token, &[key], rules),
+            Found::Key(key) => Ok(vec![key]),
             Found::Unknown => Err(AuthError::Forbidden("the token is signed with a key that GitLab does not publish")),
             Found::NoKeys(why) => Err(AuthError::NoKeys(why)),
         },
         None => {
             let all = keys.all();
-            if all.is_empty() { Err(AuthError::NoKeys(keys.trouble())) } else { check(token, &all, rules) }
+            if all.is_empty() { Err(AuthError::NoKeys(keys.trouble())) } else { Ok(all) }
         }
     }
 }
 
-fn check(token: &str, keys: &[DecodingKey], rules: &Rules) -> Result<Claims, AuthError> {
+/// Checks signature, algorithm, audience and time. `checks` counts the signatures.
+pub(super) fn check(token: &str, keys: &[DecodingKey], rules: &Rules, checks: &Counter) -> Result<Claims, AuthError> {
     let mut validation = Validation::new(Algorithm::RS256);
     validation.leeway = LEEWAY_SECONDS;
     validation.validate_nbf = true;
@@ -69,12 +69,54 @@ fn check(token: &str, keys: &[DecodingKey], rules: &Rules) -> Result<Claims, Aut
     validation.set_audience(&[&rules.service_name]);
     let mut why = "no key fits the token";
     for key in keys {
+        checks.inc();
         match decode::<Claims>(token, key, &validation) {
             Ok(TokenData { claims, .. }) => return Ok(claims),
             Err(error) => why = explain(error.kind()),
         }
     }
     Err(AuthError::Forbidden(why))
+}
+
+/// What else the library checks.
+#[derive(Deserialize)]
+struct Registered {
+    aud: Audience,
+    exp: u64,
+    nbf: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Checks audience and time of a token whose signature does not matter (`AIGW_AUTH__BYPASS_JWT_SIGNATURE`).
+pub(super) fn unsigned(token: &str, rules: &Rules, now: u64) -> Result<Claims, AuthError> {
+    let forbidden = |why| Err(AuthError::Forbidden(why));
+    let Ok(registered) = read::<Registered>(token) else { return forbidden("the token lacks exp or aud") };
+    let meant = match &registered.aud {
+        Audience::One(one) => *one == rules.service_name,
+        Audience::Many(all) => all.contains(&rules.service_name),
+    };
+    if !meant {
+        return forbidden("the token's audience is another service");
+    }
+    if registered.exp.saturating_add(LEEWAY_SECONDS) < now {
+        return forbidden("the token has expired");
+    }
+    if registered.nbf.is_some_and(|nbf| nbf > now.saturating_add(LEEWAY_SECONDS)) {
+        return forbidden("the token is not valid yet");
+    }
+    read(token)
+}
+
+/// The claims, unchecked.
+fn read<T: serde::de::DeserializeOwned>(token: &str) -> Result<T, AuthError> {
+    jsonwebtoken::dangerous::insecure_decode_claims(token)
+        .map_err(|_| AuthError::Forbidden("the token's claims cannot be read"))
 }
 
 fn explain(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
@@ -141,5 +183,32 @@ mod tests {
         assert_eq!((claims.iss.as_str(), claims.sub.as_str(), claims.gitlab_realm.as_str()), ("i", "", ""));
         assert!(claims.scopes.is_empty());
         assert!(serde_json::from_str::<Claims>(r#"{"scopes":"all"}"#).is_err());
+    }
+
+    #[test]
+    fn without_signatures_audience_and_time_still_count() {
+        use base64::Engine;
+        let rules = Rules {
+            epoch: 0,
+            service_name: "gitlab-ai-gateway".into(),
+            bypass: crate::settings::Bypass { signature: true, ..Default::default() },
+            instance_id: None,
+            local: super::super::LocalKeys::default(),
+        };
+        let encode = |part: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(part);
+        for (claims, accepted) in [
+            (r#"{"aud":"gitlab-ai-gateway","exp":1000}"#, true),
+            (r#"{"aud":["x","gitlab-ai-gateway"],"exp":940,"nbf":1060}"#, true),
+            (r#"{"aud":["x"],"exp":1000}"#, false),
+            (r#"{"aud":"gitlab-ai-gateway"}"#, false),
+            (r#"{"exp":1000}"#, false),
+            (r#"{"aud":"gitlab-ai-gateway","exp":939}"#, false),
+            (r#"{"aud":"gitlab-ai-gateway","exp":1000,"nbf":1061}"#, false),
+            ("[]", false),
+        ] {
+            let token = format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(claims));
+            assert_eq!(unsigned(&token, &rules, 1000).is_ok(), accepted, "{claims}");
+        }
+        assert!(unsigned("nonsense", &rules, 1000).is_err());
     }
 }

@@ -248,6 +248,85 @@ async fn bypass_lets_everybody_in() {
 }
 
 #[tokio::test]
+async fn without_signatures_claims_still_decide() {
+    let world = World::with(Script::Say("x".into()), |settings, _, _| {
+        settings.bypass.signature = true;
+        // nobody to fetch keys from
+        settings.gitlab_url = "http://127.0.0.1:9".into();
+    })
+    .await;
+    ready(&world).await;
+    let stranger = Key::number(2, "nobody");
+    assert_eq!(with_token(&world, &stranger.sign(&claims())).await, accepted());
+    let hmac =
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(), &EncodingKey::from_secret(b"x")).unwrap();
+    assert_eq!(with_token(&world, &hmac).await, accepted());
+    for change in [json!({"exp": 1}), json!({"aud": "other"})] {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        assert_eq!(with_token(&world, &stranger.sign(&claims)).await, forbidden(), "{change}");
+    }
+    let other = stranger.sign(&changed(|c| c["sub"] = "other".into()));
+    assert_eq!(with_token(&world, &other).await.1, "Header mismatch 'X-Gitlab-Instance-Id'");
+    let powerless = stranger.sign(&changed(|c| c["scopes"] = json!([])));
+    assert_eq!(with_token(&world, &powerless).await.0, 403);
+    assert!(
+        crate::support::world::TRACED.text().contains("AIGW_AUTH__BYPASS_JWT_SIGNATURE: signatures of tokens are not")
+    );
+}
+
+#[tokio::test]
+async fn a_token_costs_one_signature_check_whatever_comes_with_it() {
+    let world = world().await;
+    let checks = async || {
+        let metrics = world.metrics().await;
+        let count = metrics.lines().find_map(|line| line.strip_prefix("duo_gateway_token_checks_total ")).unwrap();
+        count.parse::<u64>().unwrap()
+    };
+    let token = world.key.sign(&claims());
+    for _ in 0..3 {
+        let all = futures::future::join_all((0..10).map(|_| with_token(&world, &token))).await;
+        assert!(all.iter().all(|verdict| *verdict == accepted()));
+    }
+    assert_eq!(checks().await, 1);
+    assert_eq!(with_token(&world, &world.key.sign(&changed(|c| c["jti"] = "other".into()))).await, accepted());
+    assert_eq!(checks().await, 2);
+
+    // a rotation that all of them wait for
+    let new = Key::number(1, "kid-1");
+    world.issuer.publish(vec![world.key.clone(), new.clone()]);
+    let token = new.sign(&claims());
+    let all = futures::future::join_all((0..10).map(|_| with_token(&world, &token))).await;
+    assert!(all.iter().all(|verdict| *verdict == accepted()));
+    assert_eq!(with_token(&world, &token).await, accepted());
+    assert_eq!(checks().await, 3);
+
+    // what is refused before costs none
+    for token in ["abc", "..", &format!("{token}{}", "x".repeat(20_000))] {
+        assert_eq!(with_token(&world, token).await, forbidden());
+    }
+    assert_eq!(checks().await, 3);
+}
+
+#[tokio::test]
+async fn a_header_that_stands_there_twice_is_not_believed() {
+    let world = world().await;
+    let token = world.key.sign(&claims());
+    let good = || world.bare(Method::POST, "/v2/code/completions").bearer_auth(&token).json(&world.completion());
+    for (name, value, text) in [
+        ("authorization", format!("Bearer {token}"), "Invalid authorization header"),
+        ("x-gitlab-authentication-type", "oidc".into(), "Invalid authentication token type - only OIDC is supported"),
+        ("x-gitlab-instance-id", "other".into(), "Header mismatch 'X-Gitlab-Instance-Id'"),
+        ("x-gitlab-realm", "saas".into(), "Header mismatch 'X-Gitlab-Realm'"),
+    ] {
+        let answer = good().header(name, value).send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{name}");
+        assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "error": text }));
+    }
+    assert_eq!(good().send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn refusals_are_logged_with_their_reason_and_counted() {
     let world = world().await;
     let old = changed(|c| c["exp"] = 1.into());
