@@ -13,7 +13,11 @@ use crate::answer::{self, Answer};
 const SOURCE: &str = include_str!("../../openapi/gateway.yaml");
 
 /// Translated at the first request, not at the start: hardly anybody asks.
-static DOCUMENT: LazyLock<Option<Value>> = LazyLock::new(|| serde_yaml_ng::from_str(SOURCE).ok());
+static DOCUMENT: LazyLock<Option<Value>> = LazyLock::new(|| {
+    let mut yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(SOURCE).ok()?;
+    yaml.apply_merge().ok()?;
+    serde_json::to_value(yaml).ok()
+});
 static JSON: LazyLock<Bytes> =
     LazyLock::new(|| DOCUMENT.as_ref().map(|document| Bytes::from(document.to_string())).unwrap_or_default());
 static PAGE: LazyLock<Bytes> = LazyLock::new(|| DOCUMENT.as_ref().map(page).unwrap_or_default().into());

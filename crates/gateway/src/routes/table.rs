@@ -155,6 +155,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_served_is_described_and_what_is_described_is_served() {
+        let described: serde_yaml_ng::Value =
+            serde_yaml_ng::from_str(include_str!("../../openapi/gateway.yaml")).unwrap();
+        let mut templates = std::collections::BTreeSet::new();
+        for path in described["paths"].as_mapping().unwrap().keys().map(|path| path.as_str().unwrap()) {
+            match Route::find(&path.replace(['{', '}'], "")) {
+                Some(route) => _ = templates.insert(route.template()),
+                None => assert!(path == "/" || elsewhere(path).is_some(), "{path} is described and not served"),
+            }
+        }
+        let own = include_str!("table.rs").split("fn template").nth(1).unwrap().split("\n    }\n").next().unwrap();
+        let served = own.split('"').skip(1).step_by(2);
+        for template in served {
+            assert!(templates.contains(template), "{template} is served and not described");
+        }
+    }
+
+    #[test]
     fn other_paths_are_unknown() {
         for path in ["/", "/v1/prompts/", "/v1/prompts", "/v2/code/completions/", "/metrics", "/%ff", "/%", "/v1/%zz"] {
             assert_eq!(Route::find(path), None, "{path}");

@@ -8,6 +8,7 @@ mod bedrock;
 mod chat;
 mod chat_v1;
 mod code;
+mod conformance;
 mod docs;
 mod draining;
 mod failures;

@@ -156,7 +156,7 @@ impl AgentBody {
             let option_steps = reader.object(map, "options", |reader, map| {
                 reader.object(map, "agent_scratchpad", |reader, map| Some(reader.list(map, "steps", 100, read_step)))
             });
-            let unavailable_resources = Reader::strings(map, "unavailable_resources");
+            let unavailable_resources = reader.texts(map, "unavailable_resources", 0..=100, 255).unwrap_or_default();
             let metadata = reader.object(map, "model_metadata", ModelMetadata::read);
             Some(AgentBody { messages, option_steps, unavailable_resources, metadata })
         })

@@ -239,7 +239,7 @@ pub struct PromptEnhancer {
 }
 
 impl PromptEnhancer {
-    fn read(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<Self> {
+    fn read(_: &mut Reader, map: &mut Map<String, Value>) -> Option<Self> {
         let examples = match map.get_mut("examples_array").map(Value::take) {
             Some(Value::Array(items)) => items
                 .iter()
@@ -251,12 +251,12 @@ impl PromptEnhancer {
         };
         Some(PromptEnhancer {
             examples,
-            trimmed_content_above_cursor: reader.text(map, "trimmed_content_above_cursor", CODE_LIMIT),
-            trimmed_content_below_cursor: reader.text(map, "trimmed_content_below_cursor", CODE_LIMIT),
+            trimmed_content_above_cursor: Reader::string(map, "trimmed_content_above_cursor"),
+            trimmed_content_below_cursor: Reader::string(map, "trimmed_content_below_cursor"),
             related_files: Reader::strings(map, "related_files"),
             related_snippets: Reader::strings(map, "related_snippets"),
             libraries: Reader::strings(map, "libraries"),
-            user_instruction: reader.text(map, "user_instruction", CODE_LIMIT),
+            user_instruction: Reader::string(map, "user_instruction"),
         })
     }
 }

@@ -246,6 +246,14 @@ impl Reader {
         out
     }
 
+    /// A string; anything else counts as absent. For fields that only feed a prompt.
+    pub(super) fn string(map: &mut Map<String, Value>, key: &str) -> Option<String> {
+        match map.get_mut(key).map(Value::take) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The strings of a list; anything else in it is left out. For fields that only feed a prompt.
     pub(super) fn strings(map: &mut Map<String, Value>, key: &str) -> Vec<String> {
         match map.get_mut(key).map(Value::take) {
