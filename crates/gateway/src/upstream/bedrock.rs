@@ -5,6 +5,7 @@
 //! never looks for credentials. The SDK's own retries are off: a throttled call answers at once, with its Retry-After.
 //! Its stalled-stream check is off, too: a model may think in silence for longer than the 20 s it allows.
 
+mod bounds;
 mod client;
 mod convert;
 mod failure;
@@ -76,8 +77,12 @@ impl Bedrock {
             .send()
             .await
             .map_err(|error| self.failed(failure::of_call(&error, &ask.request.messages)))?;
+        // the SDK takes `{}`, and even an empty body, for an answer, and fills in what is missing
+        let Some(said) = output.output().filter(|said| said.is_message()) else {
+            return Err(failure::not_bedrocks());
+        };
         Ok(ModelAnswer {
-            text: output.output().map(convert::text).unwrap_or_default(),
+            text: convert::text(said),
             stop: StopReason::from_bedrock(output.stop_reason().as_str()),
             usage: output.usage().map(convert::usage),
         })

@@ -12,6 +12,7 @@ mod conformance;
 mod docs;
 mod draining;
 mod failures;
+mod faults;
 mod gitlab;
 mod head;
 mod listener_limits;

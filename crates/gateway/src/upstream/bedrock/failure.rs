@@ -36,7 +36,7 @@ where
     }
 }
 
-fn not_bedrocks() -> UpstreamFailure {
+pub(super) fn not_bedrocks() -> UpstreamFailure {
     UpstreamFailure::Protocol { reason: "an answer that is not Bedrock's; check the endpoint".to_owned() }
 }
 

@@ -12,6 +12,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
+use super::bounds::Bounded;
+
 /// The client as the SDK wants it.
 pub(super) fn http_client(client: reqwest::Client) -> SharedHttpClient {
     SharedHttpClient::new(Client(client))
@@ -65,5 +67,9 @@ async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpRespo
         }
     })?;
     let response: http::Response<reqwest::Body> = response.into();
-    HttpResponse::try_from(response.map(SdkBody::from_body_1_x)).map_err(|error| user(error.into()))
+    let (head, body) = response.into_parts();
+    let kind = head.headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let body = Bounded::new(body, kind);
+    HttpResponse::try_from(http::Response::from_parts(head, SdkBody::from_body_1_x(body)))
+        .map_err(|error| user(error.into()))
 }
