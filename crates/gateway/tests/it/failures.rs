@@ -5,33 +5,13 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Script, World, claims};
+use crate::support::{self, Model, Script, World, claims};
 
 /// Every endpoint with a body that asks a model, with and without a stream.
 fn endpoints(world: &World) -> Vec<(&'static str, Value)> {
-    let mut stream = world.completion();
-    stream["stream"] = true.into();
-    let mut generation = world.completion();
-    generation["prompt"] = "x".into();
-    let prompt = |stream: bool| json!({"inputs": {}, "stream": stream, "model_metadata": world.metadata("mistral")});
-    vec![
-        ("/v2/code/completions", world.completion()),
-        ("/v2/code/completions", stream),
-        ("/v2/code/generations", generation),
-        ("/v3/code/completions", world.generation(false)),
-        ("/v3/code/completions", world.generation(true)),
-        ("/v4/code/suggestions", world.generation(false)),
-        ("/v4/code/suggestions", world.generation(true)),
-        ("/v1/prompts/chat/explain_code", prompt(false)),
-        ("/v1/prompts/chat/explain_code", prompt(true)),
-        ("/v2/prompts/chat/explain_code", prompt(true)),
-        (
-            "/v2/chat/agent",
-            json!({
-                "messages": [{"role": "user", "content": "x"}], "model_metadata": world.metadata("mistral"),
-            }),
-        ),
-    ]
+    let endpoint = world.upstream.url.clone();
+    let model = Model { family: "mistral", identifier: "custom_openai/the-model", endpoint };
+    support::endpoints(world, &model).into_iter().map(|one| (one.path, one.body)).collect()
 }
 
 fn refused(status: u16, message: &str) -> Script {

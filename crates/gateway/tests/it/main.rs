@@ -14,6 +14,7 @@ mod draining;
 mod failures;
 mod faults;
 mod gitlab;
+mod gone;
 mod head;
 mod listener_limits;
 mod listener_tls;
