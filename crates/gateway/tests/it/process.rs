@@ -103,6 +103,24 @@ async fn the_official_variables_are_enough_and_a_signal_ends_it_in_good_order() 
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut started = Started::new(&[("DUO_GATEWAY_DRAIN_SECONDS", "3600")]);
+    let kill = |started: &Started| {
+        assert!(Command::new("kill").args(["-TERM", &started.child.id().to_string()]).status().unwrap().success());
+    };
+    kill(&started);
+    let mut line = String::new();
+    while !line.contains("no longer ready") {
+        line.clear();
+        assert!(started.lines.read_line(&mut line).unwrap() > 0);
+    }
+    let url = format!("http://{}/monitoring/healthz", started.api);
+    assert_eq!(reqwest::get(url).await.unwrap().status(), 200, "it still serves");
+    kill(&started);
+    assert!(started.child.wait().unwrap().success());
+}
+
+#[tokio::test]
 async fn without_aws_credentials_anywhere_the_cause_is_named() {
     let bedrock = duo_sim::bedrock::start(duo_sim::bedrock::Config::default()).await.unwrap();
     let url = bedrock.url();

@@ -17,6 +17,8 @@ pub enum Step {
     Later(Bytes),
     /// Says these bytes again and again for as long as they are taken.
     Endless(Bytes),
+    /// Says these bytes once the test says so.
+    When(watch::Receiver<bool>, Bytes),
     /// Says nothing more, and stays.
     Hang,
     /// Ends the connection with a reset.
@@ -95,6 +97,10 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                     break Err(error);
                 }
             },
+            Step::When(mut told, bytes) => {
+                told.wait_for(|told| *told).await.unwrap();
+                stream.write_all(&bytes).await
+            }
             Step::Hang => {
                 let mut byte = [0];
                 let _ = stream.read(&mut byte).await;
