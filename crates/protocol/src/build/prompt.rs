@@ -44,7 +44,9 @@ pub fn prompt_request(
     if !values.has("current_date") {
         values.set("current_date", current_date);
     }
-    render(text, values, family, text.max_tokens)
+    // of a small window the most must stay for the question
+    let most = u32::try_from(context_window(family) / 3).unwrap_or(u32::MAX);
+    render(text, values, family, text.max_tokens.min(most))
 }
 
 fn input(inputs: &Map<String, Value>, name: &str) -> Option<String> {

@@ -94,7 +94,8 @@ impl ModelMetadata {
         };
         let url = self.endpoint.as_deref().unwrap_or_default().trim().trim_end_matches('/');
         let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let valid = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'));
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        let valid = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/') && !host.contains(blank));
         let endpoint = match &identifier {
             Some(identifier) if !identifier.provider.uses_endpoint() => None,
             // an old client's placeholder is none that could be called

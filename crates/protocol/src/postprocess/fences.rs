@@ -10,6 +10,9 @@ enum Line {
     Fence,
 }
 
+/// More blanks at the start of a line, or backticks at its end, are not held back: they belong to no fence.
+const MOST_HELD: usize = 1024;
+
 /// The filter's state. Its output does not depend on where the pieces are cut.
 #[derive(Debug)]
 pub struct FenceFilter {
@@ -46,13 +49,13 @@ impl FenceFilter {
                     if text.starts_with("```") {
                         self.held.clear();
                         self.line = Line::Fence;
-                    } else if !"```".starts_with(text) {
+                    } else if !"```".starts_with(text) || self.held.len() > MOST_HELD {
                         out.push_str(&self.held);
                         self.held.clear();
                         self.line = Line::Text;
                     }
                 }
-                (Line::Text, '`') => self.held.push('`'),
+                (Line::Text, '`') if self.held.len() < MOST_HELD => self.held.push('`'),
                 (Line::Text, c) => {
                     out.push_str(&self.held);
                     self.held.clear();
@@ -89,6 +92,17 @@ pub fn without_fences(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        for text in [" ".repeat(5000), format!("a{}", "`".repeat(5000))] {
+            let mut filter = FenceFilter::new(true);
+            let mut out: String = text.chars().map(|c| filter.push(c.encode_utf8(&mut [0; 4]))).collect();
+            assert!(filter.held.len() <= MOST_HELD + 1);
+            out.push_str(&filter.finish());
+            assert!(out.len() > 3000 && text.starts_with(&out));
+        }
+    }
 
     #[test]
     fn fences_go_and_other_backticks_stay() {

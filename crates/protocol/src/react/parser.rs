@@ -18,8 +18,10 @@ const LONGEST_THOUGHT: usize = 256 * 1024;
 enum State {
     /// Gathering until it is clear what this turn is.
     Open,
-    /// Passing the answer on; `begun` once its first visible character was seen.
-    Answer { begun: bool },
+    /// `Final Answer:` was seen, but nothing visible yet. `bold`: it was written `**Final Answer:**`.
+    Lead { bold: bool },
+    /// Passing the answer on.
+    Answer,
     /// The model went on past `Observation:`; the rest is its own invention.
     Closed,
 }
@@ -69,7 +71,11 @@ impl TurnParser {
             text: String::new(),
             finish_reason: Some(stop.map_or("stop", StopReason::as_openai).to_owned()),
         };
-        if matches!(self.state, State::Answer { .. }) {
+        if matches!(self.state, State::Answer | State::Lead { .. }) {
+            // a single asterisk that was no mark
+            if self.state != State::Answer && self.text.trim() == "*" {
+                out.extend(delta("*"));
+            }
             out.push(last);
             return out;
         }
@@ -95,15 +101,11 @@ impl TurnParser {
         if piece.is_empty() {
             return Vec::new();
         }
-        let mut answer = piece;
-        let tail;
         match self.state {
             State::Closed => return Vec::new(),
-            State::Answer { .. } => {}
+            State::Answer | State::Lead { .. } => {}
+            State::Open if self.text.len() > LONGEST_THOUGHT => return Vec::new(),
             State::Open => {
-                if self.text.len() > LONGEST_THOUGHT {
-                    return Vec::new();
-                }
                 // a marker may have begun in an earlier piece
                 let mut from = self.text.len().saturating_sub(FINAL.len());
                 while !self.text.is_char_boundary(from) {
@@ -119,23 +121,46 @@ impl TurnParser {
                         return Vec::new();
                     }
                     (_, Some(at)) => {
-                        tail = self.text.split_off(at + FINAL.len());
-                        answer = &tail;
-                        self.state = State::Answer { begun: false };
+                        self.state = State::Lead { bold: self.text[..at].ends_with("**") };
+                        let answer = self.text.split_off(at + FINAL.len());
+                        self.text.clear();
+                        return self.answer(&answer);
                     }
                     _ => return Vec::new(),
                 }
             }
         }
-        if self.state == (State::Answer { begun: false }) {
-            answer = answer.trim_start();
-        }
+        self.answer(piece)
+    }
+
+    /// A piece of the answer: its leading blanks go, and the asterisks that belong to a bold `Final Answer:`.
+    fn answer(&mut self, piece: &str) -> Vec<AgentEvent> {
+        let State::Lead { bold } = self.state else { return delta(piece) };
+        self.text.push_str(piece);
+        let lead = self.text.trim_start();
+        let answer = match lead.strip_prefix("**") {
+            Some(rest) if bold => rest.trim_start(),
+            _ if bold && "**".starts_with(lead) => "",
+            _ => lead,
+        };
         if answer.is_empty() {
+            // blanks are not kept
+            self.text = lead.trim_end().to_owned();
             return Vec::new();
         }
-        self.state = State::Answer { begun: true };
-        vec![AgentEvent::FinalAnswerDelta { text: answer.to_owned(), finish_reason: None }]
+        let events = delta(answer);
+        self.text.clear();
+        self.state = State::Answer;
+        events
     }
+}
+
+/// A piece of the answer as an event, unless it is empty.
+fn delta(text: &str) -> Vec<AgentEvent> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    vec![AgentEvent::FinalAnswerDelta { text: text.to_owned(), finish_reason: None }]
 }
 
 /// Where a line beginning with `Observation:` starts, at or after `from`.
@@ -237,6 +262,14 @@ mod tests {
             ("", AgentEvent::Unknown { text: String::new() }),
             ("<think>Final Answer: no</think>Final Answer: yes", answer("yes")),
             ("Final Answer: ends in \\", answer("ends in \\")),
+            ("**Final Answer:** 42", answer("42")),
+            ("**Final Answer: 42**", answer("42**")),
+            ("Final Answer: **42**", answer("**42**")),
+            ("**Final Answer:** \n ", answer("")),
+            ("**Final Answer:***", answer("*")),
+            ("Thought: Action: x\nAction: issue_reader\nAction Input: 1", act("Action: x", "issue_reader", "1")),
+            ("Action:\nissue_reader\nAction Input:\n{\"a\": 1}", act("", "issue_reader", "{\"a\": 1}")),
+            ("Final Answer:", answer("")),
         ];
         for (text, wanted) in table {
             assert_eq!(folded(run(Family::Claude3, &[text])), [wanted], "{text:?}");
