@@ -7,20 +7,12 @@ tests/bench/setup.sh
 release=${CARGO_TARGET_DIR:-target}/release
 results=${CARGO_TARGET_DIR:-target}/bench
 mkdir -p "$results"
-symbols=()
 export RUSTC_WORKSPACE_WRAPPER="$PWD/crates/xtask/static-rustc.sh"
-packages=(--package duo-operator --package duo-gateway --package duo-sim --package xtask)
-
-if command -v perf >/dev/null; then
-    # the profile's gateway is the same program, linked with its symbols
-    cargo rustc --quiet --release --package duo-gateway --bin duo-gateway -- -Cstrip=none
-    cp "$release/duo-gateway" "$results/duo-gateway-symbols"
-    symbols=(--symbols "$results/duo-gateway-symbols")
-fi
 # as `make build` does, so that what is measured is what is shipped
-cargo build --quiet --release "${packages[@]}" --package duo-bench
+cargo build --quiet --release --package duo-operator --package duo-gateway --package duo-sim --package xtask \
+    --package duo-bench
 "$release/xtask" images duo-gateway >/dev/null
 
 ulimit -n "$(ulimit -Hn)"
 exec "$release/duo-bench" run --gateway "$release/duo-gateway" --image "${CARGO_TARGET_DIR:-target}/images/duo-gateway.tar" \
-    --json "$results/result.json" "${symbols[@]}" "$@"
+    --symbols "$release/duo-gateway-symbols" --json "$results/result.json" "$@"

@@ -27,6 +27,9 @@ pub enum StartError {
     /// A listener could not be opened.
     #[error("cannot listen on {0}")]
     Listen(#[source] std::io::Error),
+    /// No threads or no event queue.
+    #[error("the system gives no threads or no event queue")]
+    Runtime(#[source] std::io::Error),
     /// The log file could not be opened.
     #[error("AIGW_LOGGING__TO_FILE: {0}")]
     Log(#[source] std::io::Error),
@@ -169,13 +172,15 @@ fn warn_of_switches(settings: &Settings) {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then stops in good order; a second signal stops at once.
+/// Runs until SIGTERM or SIGINT, then stops in good order; a second signal stops at once. The runtime is made here, so
+/// that all the asynchronous code is compiled once, with this library.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn run(settings: Settings) -> Result<(), StartError> {
+pub fn run(settings: Settings) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
     let sink = Sink::open(&settings.logging).map_err(StartError::Log)?;
-    let ended = run_with(settings, sink.clone()).await;
+    let ended = runtime.block_on(run_with(settings, sink.clone()));
     sink.flush(LOG_PATIENCE);
     ended
 }

@@ -43,11 +43,7 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(2, &error),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(1, &error),
-    };
-    match runtime.block_on(duo_gateway::run(settings)) {
+    match duo_gateway::run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(if error.is_configuration() { 2 } else { 1 }, &error),
     }

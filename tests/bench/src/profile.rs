@@ -40,9 +40,8 @@ pub fn all(stage: &Stage, symbols: &Path) -> Fallible<BTreeMap<String, Vec<(Stri
             stage.tokens.iter().map(|token| asks::request(what, wire, pace, token, stage.upstream)).collect();
         let samples = sample(stage, pid, gateway.api, &requests, pace)?;
         stage.empty_logs();
-        for (kind, key) in [("groups", group as fn(&Sample) -> String), ("functions", |sample| sample.symbol.clone())] {
-            profiles.insert(format!("{name}, {kind}"), shares(&samples, key));
-        }
+        profiles.insert(format!("{name}, by part"), shares(&samples, group));
+        profiles.insert(format!("{name}, by function"), shares(&samples, |sample| short(&sample.symbol)));
     }
     Ok(profiles)
 }
@@ -91,9 +90,10 @@ fn sample(stage: &Stage, pid: u32, api: SocketAddr, requests: &[Vec<u8>], pace: 
     Ok(String::from_utf8_lossy(&report.stdout).lines().filter_map(parse).collect())
 }
 
-/// `12.3%|duo-gateway|[.] serde_json::ser::to_writer`
+/// `12.3%|duo-gateway|[.] serde_json::ser::to_writer   |-  -`
 fn parse(line: &str) -> Option<Sample> {
-    let mut parts = line.splitn(3, '|').map(str::trim);
+    // more columns may follow
+    let mut parts = line.split('|').map(str::trim);
     let percent = parts.next()?.trim_end_matches('%').parse().ok()?;
     let object = parts.next()?.to_owned();
     let symbol = parts.next()?.trim_start_matches("[.]").trim_start_matches("[k]").trim();
@@ -102,15 +102,34 @@ fn parse(line: &str) -> Option<Sample> {
     Some(Sample { percent, object, symbol: symbol.to_owned() })
 }
 
+/// Names of generic functions run over many lines.
+fn short(symbol: &str) -> String {
+    symbol.chars().take(100).collect()
+}
+
 /// What a function belongs to: the kernel, or the crate that its name begins with.
 fn group(sample: &Sample) -> String {
     if sample.object.contains("kernel") || sample.object.contains("unknown") {
         return "the kernel".to_owned();
     }
     let symbol = sample.symbol.as_str();
-    if ["malloc", "_int_", "cfree", "realloc", "calloc", "free", "sysmalloc", "unlink_chunk", "arena", "mi_", "_mi_"]
-        .iter()
-        .any(|name| symbol.starts_with(name))
+    if [
+        "malloc",
+        "__malloc",
+        "__libc_malloc",
+        "_int_",
+        "cfree",
+        "realloc",
+        "calloc",
+        "free",
+        "sysmalloc",
+        "unlink_chunk",
+        "arena",
+        "mi_",
+        "_mi_",
+    ]
+    .iter()
+    .any(|name| symbol.starts_with(name))
         || symbol.contains("alloc::alloc")
     {
         return "memory allocation".to_owned();
