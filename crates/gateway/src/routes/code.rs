@@ -5,7 +5,7 @@ use duo_protocol::contract::{CodeAnswer, CompletionBody, CurrentCode, ModelInfo,
 use duo_protocol::failure::Surface;
 use duo_protocol::language::{detect, extension};
 use duo_protocol::model::{ModelAnswer, StopReason};
-use duo_protocol::postprocess::{CompletionStream, GenerationStream, completion, generation};
+use duo_protocol::postprocess::{AtCursor, CompletionStream, GenerationStream, completion, generation};
 use http::StatusCode;
 
 use super::encode::{CodeFilter, NewLine, RawCode, body};
@@ -34,11 +34,11 @@ pub(super) async fn completions(served: &Served) -> Result<Answer, Early> {
     let ask = |place: &Place| completion_request(&input, place.family);
     if request.stream {
         let events = inference.stream(ask).await?;
-        let filter = CodeFilter::Completion(CompletionStream::new(events.place().family, lang));
+        let filter = CodeFilter::Completion(Box::new(CompletionStream::new(&at_cursor(events.place(), file))));
         return Ok(answer::streamed(STREAM_TYPE, body(events, RawCode(filter))));
     }
     let Answered { answer, place } = inference.complete(ask).await?;
-    let text = completion(&answer.text, place.family, lang, &file.content_below_cursor);
+    let text = completion(&answer.text, &at_cursor(&place, file), &answer.stop);
     Ok(whole(served, &inference, lang, &text, Some(&answer)))
 }
 
@@ -86,6 +86,16 @@ fn whole(
         feature_flags: &flags,
     });
     answer::json(StatusCode::OK, &body)
+}
+
+/// Where a completion goes, for what is done to it.
+pub(super) fn at_cursor<'a>(place: &Place, file: &'a CurrentCode) -> AtCursor<'a> {
+    AtCursor {
+        family: place.family,
+        lang: language(file),
+        above: &file.content_above_cursor,
+        below: &file.content_below_cursor,
+    }
 }
 
 /// Our name of the file's language, or nothing.

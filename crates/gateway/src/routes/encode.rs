@@ -98,7 +98,7 @@ pub(super) fn body<E: Encoder>(events: Observed, encoder: E) -> impl Stream<Item
 /// What is done to the model's code on its way.
 pub(super) enum CodeFilter {
     /// For completions.
-    Completion(CompletionStream),
+    Completion(Box<CompletionStream>),
     /// For generations; the text goes behind this code.
     Generation(GenerationStream, NewLine),
 }
@@ -208,6 +208,10 @@ impl Encoder for RawPrompt {
     fn end(&mut self, _: &StopReason, _: Option<Usage>) -> String {
         self.0.finish()
     }
+
+    fn closed(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 /// One JSON object per line (v2 prompts); token counts in the last.
@@ -224,6 +228,10 @@ impl Encoder for PromptLines {
 
     fn end(&mut self, _: &StopReason, usage: Option<Usage>) -> String {
         prompt_line_v2(&self.prose.finish(), &self.model, usage)
+    }
+
+    fn closed(&self) -> bool {
+        self.prose.is_closed()
     }
 }
 

@@ -8,7 +8,7 @@ use duo_protocol::model::ModelRequest;
 use duo_protocol::postprocess::{CompletionStream, GenerationStream, completion, generation};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::code::{STREAM_TYPE, language, nothing_to_go_by};
+use super::code::{STREAM_TYPE, at_cursor, language, nothing_to_go_by};
 use super::encode::{CodeFilter, NewLine, RawCode, SseCode, body};
 use super::{Early, Served, forbidden, now};
 use crate::answer::{self, Answer};
@@ -57,7 +57,9 @@ pub(super) async fn suggest(served: &Served, version: Version) -> Result<Answer,
         let events = inference.stream(ask).await?;
         let family = events.place().family;
         let filter = match component {
-            Component::Completion { .. } => CodeFilter::Completion(CompletionStream::new(family, lang)),
+            Component::Completion { .. } => {
+                CodeFilter::Completion(Box::new(CompletionStream::new(&at_cursor(events.place(), file))))
+            }
             Component::Generation(_) => {
                 let line = NewLine::after(&file.content_above_cursor);
                 CodeFilter::Generation(GenerationStream::new(family, lang), line)
@@ -76,7 +78,7 @@ pub(super) async fn suggest(served: &Served, version: Version) -> Result<Answer,
     }
     let Answered { answer, place } = inference.complete(ask).await?;
     let text = match component {
-        Component::Completion { .. } => completion(&answer.text, place.family, lang, &file.content_below_cursor),
+        Component::Completion { .. } => completion(&answer.text, &at_cursor(&place, file), &answer.stop),
         Component::Generation(_) => generation(&answer.text, place.family, lang, &file.content_above_cursor),
     };
     Ok(whole(&text, model, &flags))

@@ -1,123 +1,182 @@
 //! Completions: the few lines at the cursor.
+//!
+//! The steps, in order. A stream has the first ones, which need no more than a line to decide; the others need the end
+//! of the answer, or the model's reason to stop.
+//!
+//! | step | stream |
+//! |---|---|
+//! | a model's thoughts, the format's own tokens, `<\|cursor\|>`, fences out; `\_` mended for Mixtral | yes |
+//! | beginning with five asterisks: empty | yes |
+//! | the half word at the end dropped, when the model ran into its token limit | no: the limit shows at the end |
+//! | comments only: empty | no: code may follow |
+//! | the cursor's line repeated at the beginning dropped | no: may need more than the first piece |
+//! | runs of five lines and more that repeat the code above dropped | no: would hold five lines back |
+//! | cut at the smallest block around the cursor ([`within_block`]) | yes |
+//! | what repeats the first line behind the cursor cut | no: its beginning may be out already |
+//! | blanks only: empty | yes |
 
+use super::block::{BlockCut, within_block};
+use super::comments::comment_only;
 use super::markers::MarkerFilter;
+use super::repeats::{without_head_repeat, without_large_repeats, without_suffix_repeat};
 use super::steps::Steps;
+use super::words::{begins_with_asterisks, without_last_word};
 use crate::families::format_tokens;
 use crate::family::Family;
+use crate::model::StopReason;
 
-/// A whole completion: cut at the format's own tokens, fences out, `\_` mended for Mixtral, what repeats the first
-/// line behind the cursor cut, blanks alone made empty. `suffix` is the code behind the cursor, `lang` our name of the
-/// language.
-pub fn completion(text: &str, family: Family, lang: &str, suffix: &str) -> String {
-    let mut stream = CompletionStream::new(family, lang);
-    let mut out = stream.push(text);
-    out.push_str(&stream.finish());
-    let out = without_suffix_repeat(&out, suffix);
-    if out.trim().is_empty() { String::new() } else { out.to_owned() }
+/// Where a completion goes and who wrote it.
+#[derive(Debug, Clone, Copy)]
+pub struct AtCursor<'a> {
+    /// The family of the model that answered.
+    pub family: Family,
+    /// Our name of the language, or empty.
+    pub lang: &'a str,
+    /// Code above the cursor.
+    pub above: &'a str,
+    /// Code below the cursor.
+    pub below: &'a str,
 }
 
-/// The steps that a stream allows: those of [`completion`] but for the last two.
+/// A whole completion after all steps.
+pub fn completion(text: &str, at: &AtCursor<'_>, stop: &StopReason) -> String {
+    let mut steps = steps(at);
+    let mut text = steps.push(text);
+    text.push_str(&steps.finish());
+    // at a token of the format no word was cut
+    let text = if *stop == StopReason::MaxTokens && !steps.is_closed() { without_last_word(&text) } else { &text };
+    if begins_with_asterisks(text) || comment_only(text, at.lang, at.above) {
+        return String::new();
+    }
+    let text = without_head_repeat(text, at.above);
+    let text = without_large_repeats(text, at.above);
+    let text = within_block(&text, at.lang, at.above, at.below);
+    let text = without_suffix_repeat(&text, at.lang, at.below);
+    if text.trim().is_empty() { String::new() } else { text.to_owned() }
+}
+
+fn steps(at: &AtCursor<'_>) -> Steps {
+    Steps::new(at.family, at.lang, MarkerFilter::new(format_tokens(at.family), &[("<|cursor|>", false)]))
+}
+
+/// The steps that a stream allows.
 #[derive(Debug)]
-pub struct CompletionStream(Steps);
+pub struct CompletionStream {
+    steps: Steps,
+    block: BlockCut,
+    /// The answer's beginning, until it is known to be code.
+    begin: Option<String>,
+    dropped: bool,
+}
 
 impl CompletionStream {
     /// A filter at the start of a stream.
-    pub fn new(family: Family, lang: &str) -> Self {
-        CompletionStream(Steps::new(family, lang, MarkerFilter::new(format_tokens(family), &[])))
+    pub fn new(at: &AtCursor<'_>) -> Self {
+        CompletionStream {
+            steps: steps(at),
+            block: BlockCut::new(at.lang, at.above, at.below),
+            begin: Some(String::new()),
+            dropped: false,
+        }
     }
 
     /// Takes a piece and returns what may be passed on.
     pub fn push(&mut self, piece: &str) -> String {
-        self.0.push(piece)
+        let piece = self.steps.push(piece);
+        let piece = self.after_begin(piece);
+        self.block.push(&piece)
     }
 
     /// The stream has ended.
     pub fn finish(&mut self) -> String {
-        self.0.finish()
+        let rest = self.steps.finish();
+        let mut rest = self.after_begin(rest);
+        // fewer asterisks than five; blanks alone are nothing
+        rest.push_str(self.begin.take().filter(|begin| !begin.trim().is_empty()).as_deref().unwrap_or_default());
+        self.block.push(&rest) + &self.block.finish()
     }
 
     /// Whether nothing more will be passed on, so that the model can be stopped.
     pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.dropped || self.steps.is_closed() || self.block.is_closed()
     }
-}
 
-/// Words that close or divide blocks: they stand in many places, so a second one is no repeat.
-const COMMON: [&str; 10] = ["end", "else", "pass", "return", "break", "continue", "fi", "done", "esac", "then"];
-
-/// The text up to where it repeats the first line behind the cursor. A line that closes a block (`}`, `);`) counts as
-/// repeated only when the text closes more than it opens.
-pub fn without_suffix_repeat<'a>(text: &'a str, suffix: &str) -> &'a str {
-    let Some(first) = suffix.lines().map(str::trim).find(|line| !line.is_empty()) else { return text };
-    if first.chars().any(char::is_alphanumeric) {
-        if COMMON.contains(&first) {
-            return text;
+    /// Holds the beginning back while it may be nothing but blanks or asterisks.
+    fn after_begin(&mut self, piece: String) -> String {
+        let Some(begin) = &mut self.begin else { return piece };
+        if self.dropped {
+            return String::new();
         }
-        let mut at = 0;
-        for line in text.split_inclusive('\n') {
-            if line.trim() == first {
-                // the line end before it belongs to the suffix unless the cursor stands at the end of a line
-                let keep = &text[..at];
-                return if suffix.starts_with(['\n', '\r']) { keep.trim_end_matches(['\n', '\r']) } else { keep };
-            }
-            at += line.len();
+        begin.push_str(&piece);
+        let visible = begin.trim_start();
+        if begins_with_asterisks(begin) {
+            self.dropped = true;
+            begin.clear();
+        } else if begin.len() > MOST_BLANKS || !"*****".starts_with(visible) {
+            return self.begin.take().unwrap_or_default();
         }
-        // the rest of the cursor's own line, repeated at the end
-        let same_line = suffix.lines().next().is_some_and(|line| !line.trim().is_empty());
-        let shorter = text.trim_end().strip_suffix(first).filter(|_| same_line);
-        // not in the middle of a word
-        return shorter.filter(|s| !s.ends_with(|c: char| c.is_alphanumeric() || c == '_')).unwrap_or(text);
-    }
-    match text.trim_end().strip_suffix(first) {
-        Some(shorter) if closes_more_than_it_opens(text) => shorter.trim_end_matches([' ', '\t']),
-        _ => text,
+        String::new()
     }
 }
 
-fn closes_more_than_it_opens(text: &str) -> bool {
-    let count = |set: [char; 3]| text.chars().filter(|c| set.contains(c)).count();
-    count([')', ']', '}']) > count(['(', '[', '{'])
-}
+/// More blanks than this are not held back.
+const MOST_BLANKS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_repeats_the_first_line_behind_the_cursor_is_cut() {
-        let table = [
-            // text, suffix, wanted
-            ("a, b)", ")\n", "a, b"),
-            ("foo(a)", ")\n", "foo(a)"),
-            ("  x = 1\n  return total\n", "\n  return total\nend", "  x = 1"),
-            ("x = 1\nreturn total\nmore", "return total", "x = 1\n"),
-            ("if a {\n  b\n}", "\n}\n", "if a {\n  b\n}"),
-            ("b\n}", "\n}\n", "b\n"),
-            ("do\n x\nend", "\nend", "do\n x\nend"),
-            ("name, age)", " age)", "name,"),
-            ("return foo", "o\n", "return foo"),
-            ("x", "", "x"),
-            ("x", "\n\n  \n", "x"),
-        ];
-        for (text, suffix, wanted) in table {
-            let got = without_suffix_repeat(text, suffix);
-            assert_eq!(got.trim_end(), wanted.trim_end(), "{text:?} before {suffix:?}");
-        }
+    fn at<'a>(family: Family, lang: &'a str, above: &'a str, below: &'a str) -> AtCursor<'a> {
+        AtCursor { family, lang, above, below }
     }
 
     #[test]
     fn whole_completions() {
         let table = [
-            ("puts 1[SUFFIX]x", Family::Codestral, "ruby", "", "puts 1"),
-            ("```ruby\nputs 1\n```", Family::Llama3, "ruby", "", "puts 1\n"),
-            ("a\\_b", Family::Mixtral, "ruby", "", "a_b"),
-            ("a\\_b", Family::Mistral, "ruby", "", "a\\_b"),
-            ("```\nx\n```", Family::Claude3, "markdown", "", "```\nx\n```"),
-            (" \n\t", Family::Gpt, "ruby", "", ""),
-            ("<EOT>", Family::Codellama, "ruby", "", ""),
+            // text, where, stopped by its limit, wanted
+            ("puts 1[SUFFIX]x", at(Family::Codestral, "ruby", "", ""), false, "puts 1"),
+            ("```ruby\nputs 1\n```", at(Family::Llama3, "ruby", "", ""), false, "puts 1\n"),
+            ("a\\_b", at(Family::Mixtral, "ruby", "", ""), false, "a_b"),
+            ("a\\_b", at(Family::Mistral, "ruby", "", ""), false, "a\\_b"),
+            ("```\nx\n```", at(Family::Claude3, "markdown", "", ""), false, "```\nx\n```"),
+            (" \n\t", at(Family::Gpt, "ruby", "", ""), false, ""),
+            ("<EOT>", at(Family::Codellama, "ruby", "", ""), false, ""),
+            ("a<|cursor|>\nb", at(Family::Claude3, "ruby", "", ""), false, "a\nb"),
+            ("*****\nputs 1", at(Family::Claude3, "ruby", "", ""), false, ""),
+            ("**kwargs)", at(Family::Claude3, "python", "f(", "\n"), false, "**kwargs)"),
+            ("let total = coun", at(Family::Gpt, "go", "", ""), true, "let total = "),
+            ("let total = coun", at(Family::Gpt, "go", "", ""), false, "let total = coun"),
+            ("puts one[SUFFIX]", at(Family::Codestral, "ruby", "", ""), true, "puts one"),
+            ("# nothing is missing", at(Family::Gpt, "ruby", "def a\n  ", ""), false, ""),
+            ("  return a + b", at(Family::Gpt, "python", "def f():\n  return ", ""), false, "a + b"),
+            ("x\n}\n\nfunc b() {}", at(Family::Gpt, "go", "func a() {\n\t", ""), false, "x\n}"),
+            ("x\n}\n\nfunc b() {}", at(Family::Gpt, "go", "func a() {\n\t", "\n}\n"), false, "x"),
+            ("a, b)", at(Family::Gpt, "go", "f(", ")\n"), false, "a, b"),
         ];
-        for (text, family, lang, suffix, wanted) in table {
-            assert_eq!(completion(text, family, lang, suffix), wanted, "{text:?}");
+        for (text, at, limit, wanted) in table {
+            let stop = if limit { StopReason::MaxTokens } else { StopReason::EndTurn };
+            assert_eq!(completion(text, &at, &stop), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_has_the_steps_that_need_no_end() {
+        let table = [
+            ("x\n}\n\nfunc b() {}\n", "func a() {\n\t", "x\n}", true),
+            ("*****\nx", "", "", true),
+            ("** x", "", "** x", false),
+            ("*", "", "*", false),
+            (" \n ", "", "", false),
+            ("\n  x", "", "\n  x", false),
+            ("a<|cursor|>b", "", "ab", false),
+        ];
+        for (text, above, wanted, closed) in table {
+            let at = at(Family::Gpt, "go", above, "");
+            let mut stream = CompletionStream::new(&at);
+            let mut out: String = text.chars().map(|c| stream.push(c.encode_utf8(&mut [0; 4]))).collect();
+            assert_eq!(stream.is_closed(), closed, "{text:?}");
+            out.push_str(&stream.finish());
+            assert_eq!(out, wanted, "{text:?}");
         }
     }
 }

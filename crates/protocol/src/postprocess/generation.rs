@@ -1,16 +1,18 @@
 //! Generations: whole functions and files.
 
 use super::markers::MarkerFilter;
+use super::repeats::{without_large_repeats, without_reflection};
 use super::steps::Steps;
 use crate::families::format_tokens;
 use crate::family::Family;
 
-/// A whole generation: the answer's tags and fences out, `\_` mended for Mixtral, blanks alone made empty, a line end
-/// in front when the code above the cursor (`above`) does not end in one.
+/// A whole generation: the answer's tags and fences out, `\_` mended for Mixtral, what it repeats of the code above the
+/// cursor (`above`) dropped, blanks alone made empty, a line end in front when `above` does not end in one.
 pub fn generation(text: &str, family: Family, lang: &str, above: &str) -> String {
     let mut stream = GenerationStream::new(family, lang);
     let mut out = stream.push(text);
     out.push_str(&stream.finish());
+    let out = without_large_repeats(without_reflection(&out, above), above);
     if out.trim().is_empty() { String::new() } else { with_leading_newline(out, above) }
 }
 
@@ -19,7 +21,7 @@ pub fn with_leading_newline(text: String, above: &str) -> String {
     if above.is_empty() || above.ends_with('\n') || text.starts_with('\n') { text } else { format!("\n{text}") }
 }
 
-/// The steps that a stream allows: tags, fences and `\_`.
+/// The steps that a stream allows: tags, fences and `\_`. Repeats show only lines later.
 #[derive(Debug)]
 pub struct GenerationStream(Steps);
 
@@ -28,7 +30,7 @@ impl GenerationStream {
     pub fn new(family: Family, lang: &str) -> Self {
         let mut cut = format_tokens(family).to_vec();
         cut.push("</new_code>");
-        GenerationStream(Steps::new(family, lang, MarkerFilter::new(&cut, &["<new_code>"])))
+        GenerationStream(Steps::new(family, lang, MarkerFilter::new(&cut, &[("<new_code>", true)])))
     }
 
     /// Takes a piece and returns what may be passed on.
@@ -59,6 +61,7 @@ mod tests {
             ("def a", "", "def a"),
             ("\ndef a", "# x", "\ndef a"),
             (" \n", "# x", ""),
+            ("# write a sum of two\ndef a", "x\n# write a sum of two\n", "def a"),
             ("<think>hm</think>def a", "", "def a"),
         ];
         for (text, above, wanted) in table {

@@ -4,15 +4,16 @@
 #[derive(Debug)]
 pub struct MarkerFilter {
     cut: Vec<&'static str>,
-    drop: Vec<&'static str>,
+    drop: Vec<(&'static str, bool)>,
     held: String,
     closed: bool,
     after_drop: bool,
 }
 
 impl MarkerFilter {
-    /// A filter that ends the text at the first of `cut` and takes out those of `drop`, each with a line end behind it.
-    pub fn new(cut: &[&'static str], drop: &[&'static str]) -> Self {
+    /// A filter that ends the text at the first of `cut` and takes out those of `drop`, where it says so with a line end
+    /// behind it.
+    pub fn new(cut: &[&'static str], drop: &[(&'static str, bool)]) -> Self {
         MarkerFilter { cut: cut.to_vec(), drop: drop.to_vec(), held: String::new(), closed: false, after_drop: false }
     }
 
@@ -35,20 +36,20 @@ impl MarkerFilter {
                     self.held.remove(0);
                 }
             }
-            let first = |markers: &[&'static str]| {
-                markers.iter().filter_map(|m| self.held.find(m).map(|at| (at, m.len()))).min()
-            };
-            match (first(&self.cut), first(&self.drop)) {
-                (Some((at, _)), dropped) if dropped.is_none_or(|(d, _)| at <= d) => {
+            let cut = self.cut.iter().filter_map(|marker| self.held.find(marker)).min();
+            let found = |(marker, line): &(&str, bool)| self.held.find(marker).map(|at| (at, marker.len(), *line));
+            let drop = self.drop.iter().filter_map(found).min();
+            match (cut, drop) {
+                (Some(at), drop) if drop.is_none_or(|(d, ..)| at <= d) => {
                     out.push_str(&self.held[..at]);
                     self.held.clear();
                     self.closed = true;
                     return out;
                 }
-                (_, Some((at, len))) => {
+                (_, Some((at, len, line))) => {
                     out.push_str(&self.held[..at]);
                     self.held.drain(..at + len);
-                    self.after_drop = true;
+                    self.after_drop = line;
                 }
                 _ => break,
             }
@@ -66,7 +67,7 @@ impl MarkerFilter {
 
     /// Length of the longest end of the held text that is a proper beginning of a marker.
     fn waiting(&self) -> usize {
-        let markers = || self.cut.iter().chain(&self.drop);
+        let markers = || self.cut.iter().chain(self.drop.iter().map(|(marker, _)| marker));
         let longest = markers().map(|m| m.len()).max().unwrap_or_default();
         let from = self.held.len().saturating_sub(longest);
         self.held
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     fn run(text: &str) -> String {
-        let new = || MarkerFilter::new(&["</new>", "<｜end｜>"], &["<new>"]);
+        let new = || MarkerFilter::new(&["</new>", "<｜end｜>"], &[("<new>", true), ("<cur>", false)]);
         let mut pieces = new();
         let mut out: String = text.chars().map(|c| pieces.push(c.encode_utf8(&mut [0; 4]))).collect();
         out.push_str(&pieces.finish());
@@ -100,6 +101,7 @@ mod tests {
             ("a<｜end｜>b", "a"),
             ("a < b <ne", "a < b <ne"),
             ("<<new>x", "<x"),
+            ("a<cur>\nb<cu", "a\nb<cu"),
             ("</new>", ""),
             ("plain", "plain"),
         ];

@@ -1,6 +1,6 @@
 //! Answers of named prompts, by what the prompt says its answer is.
 
-use super::{CompletionStream, GenerationStream, ProseStream, reader};
+use super::{AtCursor, CompletionStream, GenerationStream, ProseStream, reader};
 use crate::family::Family;
 use crate::prompts::AnswerForm;
 
@@ -36,7 +36,12 @@ impl PromptStream {
     /// A filter at the start of an answer.
     pub fn new(form: AnswerForm, family: Family) -> Self {
         let filter = match form {
-            AnswerForm::Completion => Filter::Completion(Box::new(CompletionStream::new(family, ""))),
+            AnswerForm::Completion => Filter::Completion(Box::new(CompletionStream::new(&AtCursor {
+                family,
+                lang: "",
+                above: "",
+                below: "",
+            }))),
             AnswerForm::Generation => Filter::Generation(Box::new(GenerationStream::new(family, ""))),
             _ => Filter::Prose(ProseStream::new(family)),
         };

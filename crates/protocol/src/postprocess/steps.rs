@@ -49,7 +49,8 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::family::Family;
-    use crate::postprocess::{CompletionStream, GenerationStream, completion, generation, without_suffix_repeat};
+    use crate::model::StopReason;
+    use crate::postprocess::{AtCursor, CompletionStream, GenerationStream, completion, generation};
 
     fn piece() -> impl Strategy<Value = &'static str> {
         prop_oneof![
@@ -92,7 +93,8 @@ mod tests {
             got.push_str(&pieces.finish());
             prop_assert_eq!(got, wanted);
 
-            let (mut whole, mut pieces) = (CompletionStream::new(family, "ruby"), CompletionStream::new(family, "ruby"));
+            let at = AtCursor { family, lang: "ruby", above: "  def a\n    ", below: "\n  end" };
+            let (mut whole, mut pieces) = (CompletionStream::new(&at), CompletionStream::new(&at));
             let wanted = whole.push(&text) + &whole.finish();
             let mut got: String = letters.chunks(cut).map(|c| pieces.push(&c.iter().collect::<String>())).collect();
             got.push_str(&pieces.finish());
@@ -104,8 +106,8 @@ mod tests {
             parts in proptest::collection::vec(piece(), 0..25), other in ".{0,30}", family in family(),
         ) {
             let text = parts.concat();
-            prop_assert!(text.starts_with(without_suffix_repeat(&text, &other)));
-            completion(&text, family, "ruby", &text);
+            let at = AtCursor { family, lang: "ruby", above: &other, below: &text };
+            completion(&text, &at, &StopReason::MaxTokens);
             generation(&other, family, "markdown", &text);
         }
     }
