@@ -44,6 +44,19 @@ impl Default for Options {
     }
 }
 
+/// What the GitLabs of the suites have in common.
+fn gitlab_config(hosts: &hosts::HostMap) -> gitlab::Config {
+    gitlab::Config {
+        admin_token: Some(manifests::ADMIN_TOKEN.to_owned()),
+        admin_seat: true,
+        // gateway pods of the fake node have loopback addresses
+        outbound_allowlist: vec!["127.0.0.0/8".to_owned()],
+        allow_local_requests: true,
+        hosts: hosts.clone(),
+        ..gitlab::Config::default()
+    }
+}
+
 /// See the module.
 pub struct World {
     /// The shared API server.
@@ -79,16 +92,10 @@ impl World {
         });
         let gitlab = gitlab::start(gitlab::Config {
             version: options.gitlab.parse().expect("a version"),
-            admin_token: Some(manifests::ADMIN_TOKEN.to_owned()),
-            admin_seat: true,
-            // gateway pods of the fake node have loopback addresses
-            outbound_allowlist: vec!["127.0.0.0/8".to_owned()],
-            allow_local_requests: true,
-            hosts: hosts.clone(),
             record: options.record.clone(),
             tls_cert: tls.as_ref().map(|folder| folder.join("tls.crt")),
             tls_key: tls.as_ref().map(|folder| folder.join("tls.key")),
-            ..gitlab::Config::default()
+            ..gitlab_config(&hosts)
         })
         .await
         .expect("a GitLab");
@@ -123,6 +130,14 @@ impl World {
             world.with_operator(|slot| *slot = Some(operator));
         }
         world
+    }
+
+    /// Another GitLab, which takes the same token and knows the same names.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn another_gitlab(&self) -> gitlab::Handle {
+        gitlab::start(gitlab_config(self.gitlab.hosts())).await.expect("a GitLab")
     }
 
     /// Applies the article's scenario.

@@ -432,3 +432,43 @@ async fn a_gateway_url_that_gitlab_cannot_resolve_is_refused_in_gitlabs_words() 
     world.until_article_is_ready().await;
     world.users_are_served().await;
 }
+
+/// Numbers of models begin anew in each GitLab: the one that ours has here is somebody else's there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_the_same_number_in_another_gitlab_is_somebody_elses() {
+    let mut world = ready_world("19.5.0").await;
+    let ours = world.model_in_gitlab("Mixtral 8x7B").id;
+    let other = world.another_gitlab().await;
+    let former = std::mem::replace(&mut world.gitlab, other);
+    while world.model_by_hand(&format!("Theirs {}", world.models_in_gitlab().len()), "gpt", "custom_openai/theirs") < 5
+    {
+    }
+    let theirs = world.gitlab.state().models;
+    assert!(theirs.contains_key(&ours), "the test needs the number {ours} in both");
+    let before = former.state();
+
+    let url = json!({"spec": {"gitlab": {"url": world.gitlab.url()}}});
+    world.patch("AIGateway", "duo", url).await.expect("the gateway is moved");
+    for name in ["mixtral-8x7b", "claude-3-sonnet"] {
+        let told = world.until_event("LeftInFormerGitLab", name).await;
+        assert!(told.contains("stays in the GitLab of before"), "{told}");
+    }
+    world.eventually("both are made", || world.gitlab.state().models.len() == theirs.len() + 2).await;
+    world.until_article_is_ready().await;
+    world.users_are_served().await;
+    let untouched = |world: &World| {
+        let now = world.gitlab.state().models;
+        theirs.iter().all(|(id, model)| {
+            now.get(id).is_some_and(|found| found.name == model.name && found.updated_at == model.updated_at)
+        })
+    };
+    assert!(untouched(&world), "{:#?}", world.gitlab.state().models);
+    assert_eq!(world.feature_in_gitlab("code_completions").1.as_deref(), Some("Mixtral 8x7B"));
+
+    for (kind, name) in [("FeatureAssignment", "code-suggestions"), ("SelfHostedModel", "mixtral-8x7b")] {
+        world.delete(kind, name).await;
+        world.until_gone(kind, name).await;
+    }
+    assert!(untouched(&world), "{:#?}", world.gitlab.state().models);
+    assert_eq!(former.state().models.len(), before.models.len(), "the former GitLab is let go as it is");
+}

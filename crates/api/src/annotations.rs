@@ -5,6 +5,9 @@ pub const FINALIZER: &str = "duo.selfhosted.dev/finalizer";
 /// Global id of the object in GitLab that belongs to this resource, e.g. `gid://gitlab/Ai::SelfHostedModel/7`.
 /// Written after a create or an adoption; survives a lost status.
 pub const EXTERNAL_ID: &str = "duo.selfhosted.dev/external-id";
+/// The GitLab that the other marks on this object speak of: its URL, and its instance id once that is known. A model of
+/// the same number in another GitLab is somebody else's.
+pub const EXTERNAL_INSTANCE: &str = "duo.selfhosted.dev/external-instance";
 /// Written before the create call and removed after it: a model of this name that appears in GitLab while the mark
 /// stands was made by us, even if the answer was lost. Value: the name that was being created.
 pub const CREATE_PENDING: &str = "duo.selfhosted.dev/create-pending";

@@ -12,11 +12,66 @@
 //! | unset | – | listed | `ByName` | adopt |
 //! | unset | – | listed | `Never` | name taken |
 
+use std::fmt;
+
 use duo_api::AdoptionPolicy;
 
 use crate::observed::{Instance, Model};
+use crate::url_rules::instance_key;
 
-/// What a SelfHostedModel has written down about itself.
+/// The GitLab in which a mark was made: numbers of models mean nothing in another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Normalised URL.
+    url: String,
+    /// Instance id, once GitLab's health check told it.
+    id: Option<String>,
+}
+
+impl Home {
+    /// The GitLab at this URL.
+    pub fn new(url: &str, id: Option<String>) -> Self {
+        Self { url: instance_key(url), id }
+    }
+
+    /// From the annotation `external-instance`.
+    pub fn read(text: &str) -> Self {
+        let (url, id) = text.split_once(' ').unwrap_or((text, ""));
+        Self { url: url.to_owned(), id: Some(id.to_owned()).filter(|id| !id.is_empty()) }
+    }
+
+    /// Whether both are one GitLab: the instance ids decide where both are known, so that a GitLab may move to another
+    /// URL and another one behind the same URL is noticed; else the URLs.
+    pub fn is(&self, other: &Self) -> bool {
+        match (&self.id, &other.id) {
+            (Some(mine), Some(others)) => mine == others,
+            _ => self.url == other.url,
+        }
+    }
+
+    /// Whether a mark with this annotation was made here. One without it is taken for one of here.
+    pub fn made(&self, mark: Option<&str>) -> bool {
+        mark.is_none_or(|mark| Self::read(mark).is(self))
+    }
+
+    /// The annotation to write here over `mark`: an id that is known stays known.
+    pub fn written(&self, mark: Option<&str>) -> String {
+        let known = mark.map(Self::read).filter(|known| known.is(self)).and_then(|known| known.id);
+        Self { url: self.url.clone(), id: self.id.clone().or(known) }.to_string()
+    }
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "{} {id}", self.url),
+            None => f.write_str(&self.url),
+        }
+    }
+}
+
+/// What a SelfHostedModel has written down about itself, in the GitLab that is looked at: marks of another [`Home`] do
+/// not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// Annotation `external-id`.
@@ -209,6 +264,42 @@ mod tests {
             (marks(None, None), None),
         ] {
             assert_eq!(may_be_left(&marks, "m").as_deref(), left, "{marks:?}");
+        }
+    }
+
+    #[test]
+    fn a_mark_counts_in_the_gitlab_in_which_it_was_made() {
+        let here = |id: Option<&str>| Home::new("https://gitlab.example.com/", id.map(Into::into));
+        let cases = [
+            // (annotation, instance id known now, ours)
+            (None, None, true),
+            (Some("https://gitlab.example.com:443"), None, true),
+            (Some("https://gitlab.example.com:443"), Some("a"), true),
+            (Some("https://gitlab.example.com:443 a"), None, true),
+            (Some("https://gitlab.example.com:443 a"), Some("a"), true),
+            (Some("https://gitlab.example.com:443 a"), Some("b"), false),
+            (Some("https://old.example.com:443 a"), Some("a"), true),
+            (Some("https://old.example.com:443 a"), None, false),
+            (Some("https://old.example.com:443"), Some("a"), false),
+        ];
+        for (mark, id, ours) in cases {
+            assert_eq!(here(id).made(mark), ours, "{mark:?} {id:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_id_that_is_known_stays_written() {
+        let here = |id: Option<&str>| Home::new("https://g.example", id.map(Into::into));
+        for (mark, id, written) in [
+            (None, None, "https://g.example:443"),
+            (None, Some("a"), "https://g.example:443 a"),
+            (Some("https://g.example:443 a"), None, "https://g.example:443 a"),
+            (Some("https://old.example:443 a"), None, "https://g.example:443"),
+            (Some("https://old.example:443 a"), Some("a"), "https://g.example:443 a"),
+            (Some("https://g.example:443 a"), Some("b"), "https://g.example:443 b"),
+        ] {
+            assert_eq!(here(id).written(mark), written, "{mark:?} {id:?}");
+            assert!(here(id).made(Some(&here(id).written(mark))));
         }
     }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use duo_api::annotations::{EXTERNAL_ID, EXTERNAL_INSTANCE};
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use duo_core::claims::Claimant;
+use duo_core::ownership::Home;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
@@ -68,6 +70,11 @@ impl Context {
         assignments
     }
 
+    /// Ids of this gateway's models in the GitLab that is spoken to.
+    pub(crate) fn held_ids(&self, namespace: &str, gateway: &str, home: &Home) -> Vec<String> {
+        self.models_of(namespace, gateway).iter().filter_map(|model| held_id(model, home)).collect()
+    }
+
     /// Asked before every write to GitLab: a process that lost its lease writes no more.
     pub(crate) fn may_write(&self) -> Result<(), Error> {
         if self.leadership.is_valid() { Ok(()) } else { Err(Error::NotLeading) }
@@ -84,6 +91,21 @@ impl Context {
             .fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
         self.resync.mul_f64(0.9 + f64::from(seed % 1000) / 5000.0)
     }
+}
+
+/// Id of a model in the GitLab that is spoken to; a number that it has in another GitLab means nothing there.
+pub(crate) fn held_id(model: &SelfHostedModel, home: &Home) -> Option<String> {
+    model.annotations().get(EXTERNAL_ID).filter(|_| made_at(model, home)).cloned()
+}
+
+/// Whether the marks on an object were made in the GitLab that is spoken to.
+pub(crate) fn made_at<K: Resource>(object: &K, home: &Home) -> bool {
+    home.made(object.annotations().get(EXTERNAL_INSTANCE).map(String::as_str))
+}
+
+/// The mark that says in which GitLab the others were made.
+pub(crate) fn home_mark<K: Resource>(object: &K, home: &Home) -> (&'static str, Option<String>) {
+    (EXTERNAL_INSTANCE, Some(home.written(object.annotations().get(EXTERNAL_INSTANCE).map(String::as_str))))
 }
 
 /// Age, namespace and name of an object, for claims.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use duo_api::AIGateway;
 use duo_core::observed::{Instance, Probe};
+use duo_core::ownership::Home;
 use duo_gitlab::{Client, ClientConfig, SchemaCache, Token};
 use duo_runtime::lease::Leadership;
 use kube::ResourceExt;
@@ -37,6 +38,7 @@ pub(crate) struct Session {
     observation: Mutex<Option<(Instant, Arc<Instance>)>>,
     health: Mutex<Option<(Instant, Arc<Vec<Probe>>)>>,
     access: Mutex<Option<(Instant, Result<(), Denied>)>>,
+    instance_id: std::sync::Mutex<Option<String>>,
 }
 
 /// Why a token does not do, found out by asking what GitLab answers with one sentence.
@@ -111,6 +113,7 @@ impl Sessions {
             observation: Mutex::default(),
             health: Mutex::default(),
             access: Mutex::default(),
+            instance_id: std::sync::Mutex::default(),
         });
         open.insert(key(gateway), Arc::clone(&session));
         Ok(session)
@@ -152,6 +155,13 @@ impl SessionError {
 }
 
 impl Session {
+    /// The GitLab that is spoken to. Its id comes from this conversation's own health check: the one in a status may be
+    /// that of another GitLab, of before the URL was changed.
+    pub(crate) fn home(&self) -> Home {
+        let id = self.instance_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        Home::new(&self.identity.url, id)
+    }
+
     /// What GitLab holds, not older than `max_age`. Concurrent callers share one look.
     pub(crate) async fn observe(&self, max_age: Duration) -> Result<Arc<Instance>, duo_gitlab::Error> {
         let asked = Instant::now();
@@ -196,6 +206,9 @@ impl Session {
             return Ok(Arc::clone(probes));
         }
         let probes: Vec<Probe> = self.client.health_check().await?.into_iter().map(convert::probe).collect();
+        if let Some(id) = duo_core::health::instance_id(&probes) {
+            *self.instance_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(id);
+        }
         let probes = Arc::new(probes);
         *cached = Some((Instant::now(), Arc::clone(&probes)));
         Ok(probes)

@@ -1,11 +1,12 @@
 //! Deletion of a FeatureAssignment: its features are released where they still are as it set them.
 
-use duo_api::annotations::{ABANDON, EXTERNAL_ID, FINALIZER};
+use duo_api::annotations::{ABANDON, FINALIZER};
 use duo_api::condition::{ACCEPTED, SYNCED};
 use duo_api::{AIGateway, DeletionPolicy, Feature, FeatureAssignment, FeatureAssignmentStatus, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::deletion::GITLAB_GONE_SECONDS;
 use duo_core::observed::Instance;
+use duo_core::ownership::Home;
 use duo_core::plan::{self, FeatureTarget, Operation};
 use duo_core::ready;
 use duo_runtime::metadata;
@@ -13,7 +14,7 @@ use kube::{Api, ResourceExt};
 
 use super::sync::others_features;
 use super::{assigned, model, set_feature};
-use crate::context::{Context, deleting_for, now};
+use crate::context::{Context, deleting_for, held_id, made_at, now};
 use crate::error::{Error, Next};
 
 pub(super) async fn run(item: &FeatureAssignment, ctx: &Context) -> Result<Next, Error> {
@@ -66,10 +67,15 @@ async fn unassign(item: &FeatureAssignment, gateway: &AIGateway, ctx: &Context) 
         Ok(instance) => instance,
         Err(error) => return Ok(Err(error.into())),
     };
-    let ours = targets(item, ctx);
+    let home = session.home();
+    if !made_at(item, &home) {
+        let why = format!("the AIGateway speaks to another GitLab now, {home}");
+        return Ok(Err(Failure::TokenGone(why)));
+    }
+    let ours = targets(item, &home, ctx);
     let elsewhere = others_features(item, ctx);
     let going: Vec<Feature> = assigned(item).into_iter().filter(|feature| !elsewhere.contains(feature)).collect();
-    let chat_goes_too = going.contains(&Feature::DuoChat) || chat_leaves(item, &instance, ctx);
+    let chat_goes_too = going.contains(&Feature::DuoChat) || chat_leaves(item, &home, &instance, ctx);
     for feature in going {
         let Some(Operation::UpdateFeature { feature, target, .. }) =
             plan::plan_unassign(&instance, feature, &ours, chat_goes_too)
@@ -88,7 +94,7 @@ async fn unassign(item: &FeatureAssignment, gateway: &AIGateway, ctx: &Context) 
 
 /// Duo Chat is being released elsewhere, or its model is being deleted: a sub-feature that returned to that model would
 /// stay on it with nobody to take it off.
-fn chat_leaves(item: &FeatureAssignment, instance: &Instance, ctx: &Context) -> bool {
+fn chat_leaves(item: &FeatureAssignment, home: &Home, instance: &Instance, ctx: &Context) -> bool {
     let (namespace, gateway) = (item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name);
     let model_id = instance.feature(Feature::DuoChat.key()).and_then(|chat| chat.model_id.as_ref());
     let released = ctx
@@ -97,20 +103,19 @@ fn chat_leaves(item: &FeatureAssignment, instance: &Instance, ctx: &Context) -> 
         .any(|other| other.metadata.deletion_timestamp.is_some() && assigned(other).contains(&Feature::DuoChat));
     released
         || ctx.models_of(&namespace, gateway).iter().any(|model| {
-            model.metadata.deletion_timestamp.is_some()
-                && model.annotations().get(EXTERNAL_ID).is_some_and(|id| Some(id) == model_id)
+            model.metadata.deletion_timestamp.is_some() && held_id(model, home).is_some_and(|id| Some(&id) == model_id)
         })
 }
 
 /// What this object may have set its features to.
-fn targets(item: &FeatureAssignment, ctx: &Context) -> Vec<FeatureTarget> {
+fn targets(item: &FeatureAssignment, home: &Home, ctx: &Context) -> Vec<FeatureTarget> {
     let by_provider = item.spec.provider.map(FeatureTarget::from);
     let by_model = item
         .spec
         .model_ref
         .as_ref()
         .and_then(|reference| model(item, &reference.name, ctx))
-        .and_then(|model| model.annotations().get(EXTERNAL_ID).cloned())
+        .and_then(|model| held_id(&model, home))
         .map(FeatureTarget::Model);
     by_provider.into_iter().chain(by_model).collect()
 }

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use duo_api::annotations::{ASSIGNED_FEATURES, EXTERNAL_ID};
+use duo_api::annotations::ASSIGNED_FEATURES;
 use duo_api::condition::{ACCEPTED, GATEWAY_URL_CONFIGURED, SYNCED, TOKEN_VALID};
 use duo_api::{AIGateway, Feature, FeatureAssignment, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::observed::Instance;
+use duo_core::ownership::Home;
 use duo_core::plan::{self, FeatureTarget, Operation};
 use duo_core::validate;
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 use super::{Outcome, assigned, claimed, set_feature};
-use crate::context::Context;
+use crate::context::{Context, home_mark, made_at};
 use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session::{Session, SessionError};
@@ -56,6 +57,10 @@ pub(super) async fn run(
     };
     let not_offered = validate::features_offered(&instance, &item.spec.features);
     accepted(validate::features_claimed(&contested).or(not_offered), outcome);
+    let home = session.home();
+    // A status of before the gateway's URL was changed names a number of another GitLab.
+    let ids = ctx.held_ids(&item.namespace().unwrap_or_default(), &gateway.name_any(), &home);
+    let target = target.filter(|target| target.model_id().is_none_or(|id| ids.iter().any(|held| held == id)));
     let Some(target) = target else {
         outcome.findings.push(Finding::unknown(
             SYNCED,
@@ -73,7 +78,7 @@ pub(super) async fn run(
         .filter(|feature| !contested.iter().any(|(claimed, _)| claimed == feature))
         .filter(|feature| instance.feature(feature.key()).is_some())
         .collect();
-    let mut operations = operations(item, &instance, &mine, &target, ctx);
+    let mut operations = operations(item, &instance, &mine, &target, &home, ctx);
     if !operations.is_empty() {
         instance = match session.observe(Duration::ZERO).await {
             Ok(instance) => instance,
@@ -83,7 +88,7 @@ pub(super) async fn run(
                 return Ok(());
             }
         };
-        operations = self::operations(item, &instance, &mine, &target, ctx);
+        operations = self::operations(item, &instance, &mine, &target, &home, ctx);
     }
     if gateway.spec.management_policy == ManagementPolicy::Observe {
         if let Some(finding) = drift(&operations) {
@@ -91,12 +96,12 @@ pub(super) async fn run(
             return Ok(());
         }
     } else {
-        remember(item, api, &mine, false).await?;
+        remember(item, api, &mine, &home, false).await?;
         if let Some(finding) = act(&session, &operations, ctx, outcome).await? {
             outcome.findings.push(finding);
             return Ok(());
         }
-        remember(item, api, &mine, true).await?;
+        remember(item, api, &mine, &home, true).await?;
     }
     outcome.findings.push(Finding::holds(SYNCED, "Synced", format!("{} features are set as declared", mine.len())));
     Ok(())
@@ -130,27 +135,28 @@ fn operations(
     instance: &Instance,
     mine: &[Feature],
     target: &FeatureTarget,
+    home: &Home,
     ctx: &Context,
 ) -> Vec<Operation> {
     let mut operations: Vec<Operation> =
         mine.iter().filter_map(|feature| plan::plan_feature(instance, *feature, target)).collect();
     let held_by_others: Vec<Feature> = others_features(item, ctx);
-    let dropped: Vec<Feature> = assigned(item)
+    let dropped: Vec<Feature> = assigned_at(item, home)
         .into_iter()
         .filter(|feature| !item.spec.features.contains(feature) && !held_by_others.contains(feature))
         .collect();
     let chat_goes_too = dropped.contains(&Feature::DuoChat);
     // One edit may drop a feature and name another model: the feature is still on the former one.
-    let models = ctx.models_of(&item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name);
-    let ours: Vec<FeatureTarget> = models
-        .iter()
-        .filter_map(|model| model.annotations().get(EXTERNAL_ID).cloned())
-        .map(FeatureTarget::Model)
-        .chain([target.clone()])
-        .collect();
+    let ids = ctx.held_ids(&item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name, home);
+    let ours: Vec<FeatureTarget> = ids.into_iter().map(FeatureTarget::Model).chain([target.clone()]).collect();
     operations
         .extend(dropped.iter().filter_map(|feature| plan::plan_unassign(instance, *feature, &ours, chat_goes_too)));
     operations
+}
+
+/// Features that this object has set in the GitLab that is spoken to.
+fn assigned_at(item: &FeatureAssignment, home: &Home) -> Vec<Feature> {
+    if made_at(item, home) { assigned(item) } else { Vec::new() }
 }
 
 /// Features that other assignments of the gateway name: whoever holds them now sets them.
@@ -209,19 +215,21 @@ async fn remember(
     item: &mut FeatureAssignment,
     api: &Api<FeatureAssignment>,
     mine: &[Feature],
+    home: &Home,
     done: bool,
 ) -> Result<(), Error> {
     let mut features = mine.to_vec();
     if !done {
-        features.extend(assigned(item));
+        features.extend(assigned_at(item, home));
     }
     features.sort_unstable();
     features.dedup();
     let list = features.iter().map(|feature| feature.key()).collect::<Vec<_>>().join(",");
-    if item.annotations().get(ASSIGNED_FEATURES) == Some(&list) {
+    let marks: BTreeMap<String, Option<String>> =
+        [(ASSIGNED_FEATURES, Some(list)), home_mark(item, home)].map(|(name, value)| (name.to_owned(), value)).into();
+    if marks.iter().all(|(name, value)| item.annotations().get(name) == value.as_ref()) {
         return Ok(());
     }
-    let marks = BTreeMap::from([(ASSIGNED_FEATURES.to_owned(), Some(list))]);
     if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, item, &marks).await? {
         *item = live;
     }

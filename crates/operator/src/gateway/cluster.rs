@@ -8,12 +8,13 @@ use duo_api::{AIGateway, SelfHostedModel};
 use duo_core::conditions::Finding;
 use duo_core::desired::{self, Bundle};
 use duo_core::labels;
+use duo_core::ownership::Home;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Api, ResourceExt};
 
 use super::{pods, signing_keys};
-use crate::context::Context;
+use crate::context::{Context, made_at};
 use crate::error::{Error, Next};
 use crate::inputs;
 
@@ -110,7 +111,10 @@ async fn render(
         Err(message) => return Ok(Err(Finding::fails(CONFIG_ACCEPTED, "KeyGenerationFailed", message))),
     }
     let rendered = desired::rendered_models(&gateway.spec, models, &credentials);
-    let instance_id = gateway.status.as_ref().and_then(|s| s.gitlab.as_ref()).and_then(|g| g.instance_id.as_deref());
+    // An id of before the URL was changed is another GitLab's: with it the gateway would refuse everybody.
+    let here = made_at(gateway, &Home::new(&gateway.spec.gitlab.url, None));
+    let status = gateway.status.as_ref().filter(|_| here);
+    let instance_id = status.and_then(|s| s.gitlab.as_ref()).and_then(|g| g.instance_id.as_deref());
     let config = desired::gateway_config(gateway, &rendered, &credentials, instance_id);
     Ok(desired::bundle(gateway, &config, &credentials, &ctx.gateway_image)
         .map_err(|error| Finding::fails(CONFIG_ACCEPTED, "ConfigInvalid", error.to_string()).by_person()))

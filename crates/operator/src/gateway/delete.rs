@@ -16,7 +16,7 @@ use duo_runtime::metadata;
 use kube::{Api, Resource, ResourceExt};
 
 use super::gitlab::gateway_url;
-use crate::context::{Context, deleting_for, now};
+use crate::context::{Context, deleting_for, made_at, now};
 use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session;
@@ -80,6 +80,9 @@ async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<
         Ok(session) => session,
         Err(why) => return Err(Failure::TokenGone(why)),
     };
+    if !made_at(gateway, &session.home()) {
+        return Err(Failure::TokenGone("the AIGateway speaks to another GitLab now".to_owned()));
+    }
     let instance = session.observe_for_deletion().await?;
     let found = instance.settings.as_ref().and_then(|settings| settings.gateway_url.as_deref());
     if !url_rules::same(found, Some(&gateway_url(gateway))) {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duo_api::annotations::{EXTERNAL_ID, PREVIOUS_GATEWAY_URL};
+use duo_api::annotations::PREVIOUS_GATEWAY_URL;
 use duo_api::condition::{GATEWAY_URL_CONFIGURED, TOKEN_VALID};
 use duo_api::{AIGateway, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::observed::{Instance, Settings};
+use duo_core::ownership::Home;
 use duo_core::plan::{self, Operation};
 use duo_core::{claims, durations, health, url_rules};
 use duo_gitlab::SettingsInput;
@@ -16,7 +17,7 @@ use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 use super::cluster::Cluster;
-use crate::context::{Context, claimant};
+use crate::context::{Context, claimant, held_id, home_mark, made_at};
 use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session::{Session, SessionError};
@@ -160,7 +161,7 @@ async fn settings(
         ));
     }
     let Some(operation) = plan::plan_settings(&observed, &url, timeout, has_timeout) else {
-        remember_previous_url(gateway, api, &observed, &url).await?;
+        remember_previous_url(gateway, api, &observed, &url, &session.home()).await?;
         outcome.findings.push(configured(&url));
         return Ok(true);
     };
@@ -176,11 +177,12 @@ async fn settings(
         );
         return Ok(url_is_ours);
     }
-    if !url_is_ours && let Some(finding) = not_yet(gateway, cluster, &instance, ctx) {
+    let home = session.home();
+    if !url_is_ours && let Some(finding) = not_yet(gateway, cluster, &instance, &home, ctx) {
         outcome.findings.push(finding);
         return Ok(false);
     }
-    remember_previous_url(gateway, api, &observed, &url).await?;
+    remember_previous_url(gateway, api, &observed, &url, &home).await?;
     write(session, &operation, &url, ctx, outcome).await
 }
 
@@ -189,7 +191,7 @@ fn configured(url: &str) -> Finding {
 }
 
 /// Why GitLab is not pointed at the gateway now.
-fn not_yet(gateway: &AIGateway, cluster: &Cluster, instance: &Instance, ctx: &Context) -> Option<Finding> {
+fn not_yet(gateway: &AIGateway, cluster: &Cluster, instance: &Instance, home: &Home, ctx: &Context) -> Option<Finding> {
     if !cluster.serves {
         return Some(Finding::unknown(
             GATEWAY_URL_CONFIGURED,
@@ -201,7 +203,8 @@ fn not_yet(gateway: &AIGateway, cluster: &Cluster, instance: &Instance, ctx: &Co
         return None;
     }
     let models = ctx.models_of(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
-    let ids: Vec<&str> = models.iter().filter_map(|m| m.annotations().get(EXTERNAL_ID).map(String::as_str)).collect();
+    let ids: Vec<String> = models.iter().filter_map(|model| held_id(model, home)).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let names: Vec<&str> = models.iter().map(|model| model.spec.display_name.as_str()).collect();
     let undeclared = plan::undeclared_in_use(instance, &ids, &names);
     (!undeclared.is_empty()).then(|| {
@@ -218,20 +221,27 @@ fn not_yet(gateway: &AIGateway, cluster: &Cluster, instance: &Instance, ctx: &Co
     })
 }
 
-/// Writes down, once and before the first write, what GitLab's URL was: deletion puts it back.
+/// Writes down, once for each GitLab and before the first write, what its URL was: deletion puts it back.
 async fn remember_previous_url(
     gateway: &mut AIGateway,
     api: &Api<AIGateway>,
     observed: &Settings,
     url: &str,
+    home: &Home,
 ) -> Result<(), Error> {
-    if gateway.annotations().contains_key(PREVIOUS_GATEWAY_URL)
-        || gateway.spec.management_policy == ManagementPolicy::Observe
-    {
+    if gateway.spec.management_policy == ManagementPolicy::Observe {
         return Ok(());
     }
-    let previous = observed.gateway_url.clone().filter(|found| !url_rules::same(Some(found), Some(url)));
-    let marks = BTreeMap::from([(PREVIOUS_GATEWAY_URL.to_owned(), Some(previous.unwrap_or_default()))]);
+    let known = gateway.annotations().get(PREVIOUS_GATEWAY_URL).filter(|_| made_at(gateway, home)).cloned();
+    let previous = known.unwrap_or_else(|| {
+        observed.gateway_url.clone().filter(|found| !url_rules::same(Some(found), Some(url))).unwrap_or_default()
+    });
+    let marks: BTreeMap<String, Option<String>> = [(PREVIOUS_GATEWAY_URL, Some(previous)), home_mark(gateway, home)]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+    if marks.iter().all(|(name, value)| gateway.annotations().get(name) == value.as_ref()) {
+        return Ok(());
+    }
     if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, gateway, &marks).await? {
         *gateway = live;
     }

@@ -17,7 +17,7 @@ use kube::{Api, ResourceExt};
 
 use super::sync::{hidden, marks, taken_ids};
 use crate::assignment;
-use crate::context::{Context, deleting_for, now};
+use crate::context::{Context, deleting_for, made_at, now};
 use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session;
@@ -66,6 +66,7 @@ enum Removal {
     /// The model's absence was observed.
     Done,
     Waiting(Finding, Next),
+    /// GitLab cannot be asked any more, or it is not the one in which the model was made.
     TokenGone(String),
     Failed(duo_gitlab::Error),
 }
@@ -75,7 +76,11 @@ async fn remove(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> 
         Ok(session) => session,
         Err(why) => return Ok(Removal::TokenGone(why)),
     };
-    let taken = taken_ids(model, ctx);
+    let home = session.home();
+    if !made_at(model, &home) {
+        return Ok(Removal::TokenGone(format!("the AIGateway speaks to another GitLab now, {home}")));
+    }
+    let taken = taken_ids(model, &home, ctx);
     let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
     for _ in 0..STEPS {
         let instance = match session.observe_for_deletion().await {

@@ -8,14 +8,14 @@ use duo_api::condition::{GATEWAY_URL_CONFIGURED, SYNCED, TOKEN_VALID};
 use duo_api::{AIGateway, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::observed::Instance;
-use duo_core::ownership::{Marks, Match, match_model, pending_stays};
+use duo_core::ownership::{Home, Marks, Match, match_model, may_be_left, pending_stays};
 use duo_core::plan::{self, Operation};
 use duo_core::validate;
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 use super::{Outcome, check};
-use crate::context::Context;
+use crate::context::{Context, held_id, home_mark, made_at};
 use crate::convert;
 use crate::error::{Error, Next};
 use crate::report::Event;
@@ -40,7 +40,8 @@ pub(super) async fn run(
             return Ok(());
         }
     };
-    let marks = marks(model);
+    let home = session.home();
+    let marks = marks_at(model, &home);
     let exists = marks.external_id.is_some() || instance.model_named(&model.spec.display_name).is_some();
     if let Some(refusal) = validate::family(&instance, model.spec.family, exists) {
         outcome.findings.push(refusal);
@@ -104,12 +105,25 @@ pub(super) fn marks(model: &SelfHostedModel) -> Marks {
     }
 }
 
+/// The marks that count in the GitLab that is spoken to.
+pub(super) fn marks_at(model: &SelfHostedModel, home: &Home) -> Marks {
+    if made_at(model, home) { marks(model) } else { Marks::default() }
+}
+
+/// Where the gateway speaks to another GitLab than before: what stays in that one. To be told when the marks that speak of
+/// it are overwritten.
+fn left_in_former(model: &SelfHostedModel, home: &Home) -> Option<Event> {
+    let what = may_be_left(&marks(model), &model.spec.display_name).filter(|_| !made_at(model, home))?;
+    let text = format!("the AIGateway speaks to {home} now; {what} stays in the GitLab of before");
+    Some(Event::warning("LeftInFormerGitLab", text))
+}
+
 /// Ids that other SelfHostedModels of the gateway hold.
-pub(super) fn taken_ids(model: &SelfHostedModel, ctx: &Context) -> Vec<String> {
+pub(super) fn taken_ids(model: &SelfHostedModel, home: &Home, ctx: &Context) -> Vec<String> {
     ctx.models_of(&model.namespace().unwrap_or_default(), &model.spec.gateway_ref.name)
         .iter()
         .filter(|other| other.uid() != model.uid())
-        .filter_map(|other| other.annotations().get(EXTERNAL_ID).cloned())
+        .filter_map(|other| held_id(other, home))
         .collect()
 }
 
@@ -128,13 +142,14 @@ async fn sync(
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<Option<String>, Error> {
-    let taken = taken_ids(model, ctx);
+    let home = session.home();
+    let taken = taken_ids(model, &home, ctx);
     let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
     let hidden = hidden(model, seen);
     let desired = plan::desired_model(&model.spec, &seen.capabilities);
     let fresh;
     let mut instance = seen;
-    if plan_for(model, instance, hidden, &taken, &desired).is_some() {
+    if plan_for(model, &home, instance, hidden, &taken, &desired).is_some() {
         // What is about to be written is decided on a look that is newer than the last write of anybody here.
         fresh = match session.observe(Duration::ZERO).await {
             Ok(instance) => instance,
@@ -145,7 +160,7 @@ async fn sync(
         };
         instance = &fresh;
     }
-    let own = marks(model);
+    let own = marks_at(model, &home);
     let matched = match_model(&own, &model.spec.display_name, model.spec.adoption_policy, instance, hidden, &taken);
     let operation = plan::plan_model(&matched, &desired);
     let found = match &matched {
@@ -184,11 +199,14 @@ async fn sync(
         );
         return Ok(found);
     }
+    let mut left = left_in_former(model, &home);
     let written = match operation {
         None => Ok(found),
         Some(operation) => {
             if matches!(operation, Operation::CreateModel(_)) {
-                mark(model, api, &[(CREATE_PENDING, Some(desired.name.clone())), (EXTERNAL_ID, None)]).await?;
+                outcome.events.extend(left.take());
+                let at = home_mark(model, &home);
+                mark(model, api, &[(CREATE_PENDING, Some(desired.name.clone())), (EXTERNAL_ID, None), at]).await?;
             }
             ctx.may_write()?;
             let result = act(session, &operation).await;
@@ -201,7 +219,9 @@ async fn sync(
     };
     match written {
         Ok(id) => {
-            mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None)]).await?;
+            outcome.events.extend(left.take());
+            let at = home_mark(model, &home);
+            mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None), at]).await?;
             outcome.findings.push(Finding::holds(SYNCED, "Synced", "GitLab holds the model as declared"));
             Ok(id)
         }
@@ -219,12 +239,13 @@ async fn sync(
 
 fn plan_for(
     model: &SelfHostedModel,
+    home: &Home,
     instance: &Instance,
     hidden: bool,
     taken: &[&str],
     desired: &plan::DesiredModel,
 ) -> Option<Operation> {
-    let own = marks(model);
+    let own = marks_at(model, home);
     let matched = match_model(&own, &model.spec.display_name, model.spec.adoption_policy, instance, hidden, taken);
     plan::plan_model(&matched, desired)
 }

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID};
+use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID, EXTERNAL_INSTANCE};
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -38,7 +38,8 @@ pub(super) trait Primary:
         let own = hash(&(meta.generation, annotations, &meta.finalizers, meta.deletion_timestamp.is_some(), &meta.uid));
         let conditions: Vec<_> =
             self.conditions().iter().map(|c| (&c.type_, format!("{:?}", c.status), &c.reason)).collect();
-        let external = meta.annotations.as_ref().and_then(|annotations| annotations.get(EXTERNAL_ID));
+        let annotation = |name| meta.annotations.as_ref().and_then(|annotations| annotations.get(name));
+        let external = (annotation(EXTERNAL_ID), annotation(EXTERNAL_INSTANCE));
         let dependents = hash(&(
             meta.generation,
             meta.deletion_timestamp.is_some(),
