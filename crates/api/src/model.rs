@@ -75,6 +75,9 @@ use crate::place::{ConnectionSpec, FallbackSpec, MirrorSpec};
     validation = Rule::new("!has(self.connection) || !has(self.connection.completionApi) || self.platform == 'OpenAICompatible'")
         .message("connection.completionApi is for OpenAICompatible only: leave it out")
         .field_path(".connection.completionApi"),
+    validation = Rule::new("!has(self.promptCaching) || !self.promptCaching || self.platform in ['Bedrock', 'VertexAI']")
+        .message("promptCaching: true is for Bedrock and VertexAI only: leave it out")
+        .field_path(".promptCaching"),
     validation = Rule::new("!has(self.mirrors) || self.mirrors.all(m, (self.platform in ['OpenAICompatible', 'AzureOpenAI']) == has(m.endpoint))")
         .message("endpoint of a mirror is required for OpenAICompatible and AzureOpenAI and not used for Bedrock and VertexAI")
         .field_path(".mirrors"),

@@ -52,7 +52,7 @@ pub struct BedrockSpec {
 #[serde(rename_all = "camelCase")]
 pub struct GuardrailSpec {
     /// Id or ARN.
-    #[schemars(length(min = 1, max = 2048))]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^\S+$"))]
     pub identifier: String,
     /// Version number or `DRAFT`.
     #[schemars(regex(pattern = r"^([1-9][0-9]{0,7}|DRAFT)$"))]

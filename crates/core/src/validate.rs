@@ -10,6 +10,7 @@ use duo_gateway_config::model_key;
 
 use crate::claims::{Claimant, winner_over};
 use crate::conditions::Finding;
+use crate::desired;
 use crate::observed::Instance;
 
 /// Another SelfHostedModel of the same gateway.
@@ -29,8 +30,15 @@ pub fn model(
     siblings: &[Sibling],
 ) -> Option<Finding> {
     provider_not_configured(spec, gateway)
+        .or_else(|| settings_refused(me, spec))
         .or_else(|| name_claimed(me, spec, siblings))
         .or_else(|| indistinguishable(me, spec, siblings))
+}
+
+/// A setting that the CRD admits and the gateway does not take.
+fn settings_refused(me: &Claimant, spec: &SelfHostedModelSpec) -> Option<Finding> {
+    let mistake = desired::mistake(&me.name, spec)?;
+    Some(Finding::fails(ACCEPTED, "SettingsRefused", mistake).by_person())
 }
 
 /// Vertex AI is called in a project and a location, which only the AIGateway tells.
@@ -270,6 +278,14 @@ mod tests {
         assert_eq!(refused(|other| other.deletion_policy = duo_api::DeletionPolicy::Orphan), None);
         assert_eq!(refused(|other| other.weight = Some(2)), Some("Indistinguishable"));
         assert_eq!(refused(|other| other.prompt_caching = Some(false)), Some("Indistinguishable"));
+    }
+
+    #[test]
+    fn a_setting_that_the_gateway_refuses_is_told_at_the_model() {
+        let wrong = SelfHostedModelSpec { prompt_caching: Some(true), ..spec("A", None) };
+        let refused = plain(&claimant(1, "me"), &wrong, &[]).unwrap();
+        assert_eq!(refused.reason, "SettingsRefused");
+        assert!(refused.message.starts_with("spec.promptCaching: "), "{}", refused.message);
     }
 
     #[test]

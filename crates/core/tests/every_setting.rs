@@ -45,7 +45,16 @@ fn documents() -> Vec<Value> {
     serde_yaml_ng::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
+type Parts = (AIGateway, config::GatewayConfig, Credentials);
+
 fn render(documents: &[Value]) -> Result<(AIGateway, Bundle, config::GatewayConfig), String> {
+    let (gateway, config, credentials) = configuration(documents)?;
+    let bundle = desired::bundle(&gateway, &config, &credentials, "default:1").map_err(|error| error.to_string())?;
+    Ok((gateway, bundle, config))
+}
+
+/// The configuration before it is checked.
+fn configuration(documents: &[Value]) -> Result<Parts, String> {
     let parsed = |error: serde_json::Error| error.to_string();
     let gateway: AIGateway = serde_json::from_value(documents[0].clone()).map_err(parsed)?;
     let models: Vec<SelfHostedModel> = documents[1..]
@@ -73,8 +82,7 @@ fn render(documents: &[Value]) -> Result<(AIGateway, Bundle, config::GatewayConf
     }
     let rendered = desired::rendered_models(&gateway.spec, &models, &credentials);
     let config = desired::gateway_config(&gateway, &rendered, &credentials, Some("0a1b"));
-    let bundle = desired::bundle(&gateway, &config, &credentials, "default:1").map_err(|error| error.to_string())?;
-    Ok((gateway, bundle, config))
+    Ok((gateway, config, credentials))
 }
 
 /// All that is applied, as JSON.
@@ -256,7 +264,7 @@ fn paths_of(value: &Value, path: &str, into: &mut BTreeSet<String>) {
 fn every_field_of_the_gateways_configuration_is_rendered() {
     let (mut there, mut rendered) = (BTreeSet::new(), BTreeSet::new());
     paths_of(&serde_json::to_value(whole_configuration()).unwrap(), "config", &mut there);
-    paths_of(&serde_json::to_value(render(&documents()).unwrap().2).unwrap(), "config", &mut rendered);
+    paths_of(&serde_json::to_value(configuration(&documents()).unwrap().1).unwrap(), "config", &mut rendered);
     // GitLab's customer portal is for online instances, the sample's is offline.
     there.remove("config.gitlab.customerPortalUrl");
     let missing: Vec<_> = there.difference(&rendered).collect();

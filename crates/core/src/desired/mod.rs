@@ -15,6 +15,7 @@ use kube::{Resource, ResourceExt};
 
 pub use config::{RenderError, gateway_config};
 pub use credentials::{Credentials, SIGNING_KEY, VALIDATION_KEY};
+pub(crate) use models::mistake;
 pub use models::rendered_models;
 
 use crate::labels;

@@ -40,6 +40,24 @@ pub fn rendered_models<'a>(
         .collect()
 }
 
+/// What the gateway would refuse of this model by itself. Rendered all the same, it would hold up all other models.
+pub(crate) fn mistake(name: &str, spec: &SelfHostedModelSpec) -> Option<String> {
+    let inputs = inputs::of_all_places(name, spec);
+    let all_there = Credentials {
+        files: inputs.into_iter().map(|input| (input.file, Vec::new())).collect(),
+        ..Credentials::default()
+    };
+    let mut alone = config::GatewayConfig::new("http://gitlab");
+    alone.models.push(model(name, spec, &all_there));
+    match alone.validate() {
+        Ok(()) => None,
+        Err(config::ConfigError::Invalid { field, problem }) => {
+            Some(format!("{}: {problem}", field.replacen("models[0]", "spec", 1)))
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 fn claimant(model: &SelfHostedModel) -> Claimant {
     Claimant::new(
         model.creation_timestamp().map(|time| time.0.to_string()),

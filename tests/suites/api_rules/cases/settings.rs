@@ -207,6 +207,7 @@ fn guardrail() -> Vec<Case> {
         whole(),
     ));
     for (name, keyword, bad, good) in [
+        ("identifier", "pattern", "my guardrail", "arn:aws:bedrock:us-east-1:123456789012:guardrail/gr-1"),
         ("version", "pattern", "latest", "12"),
         ("version", "pattern", "0", "1"),
         ("trace", "enum", "enabled_full", "Full"),
@@ -318,6 +319,9 @@ pub fn model() -> Vec<Case> {
     let message = "connection.endpoint is for Bedrock and VertexAI only: use endpoint";
     let fields = json!({"connection": {"endpoint": special("endpoint")}});
     cases.push(rule(K, "spec", message, spec_on("AzureOpenAI", &fields), spec_on("VertexAI", &fields)));
+    let caching = json!({"promptCaching": true});
+    let message = "promptCaching: true is for Bedrock and VertexAI only: leave it out";
+    cases.push(rule(K, "spec", message, spec_on("AzureOpenAI", &caching), spec_on("Bedrock", &caching)));
     cases.extend(mirrors());
     cases.extend(fallbacks());
     cases.extend(calls());
