@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duo_gateway_config::{LogLevel, UndeclaredModels};
+use duo_gateway_config::{Limits, LogLevel, UndeclaredModels};
 
 use crate::auth::{LocalKeys, Rules, Sources};
 use crate::config_store::{LoadError, Mounted};
@@ -16,7 +16,7 @@ use crate::settings::{Chat, Settings};
 use crate::tls::{Certificate, Fault};
 use crate::trust::{Trust, read_bundle};
 use crate::upstream::way::Way;
-use crate::upstream::{Clients, Declared, Directory, Place, PlaceSpec, Timeouts};
+use crate::upstream::{Clients, Directory, Timeouts, declare};
 
 /// Currency of prices where none is named.
 const DEFAULT_CURRENCY: &str = "USD";
@@ -37,6 +37,8 @@ pub struct Active {
     pub upstream: Arc<Clients>,
     /// Times of a model call.
     pub timeouts: Timeouts,
+    /// What callers may use.
+    pub limits: Option<Limits>,
     /// The chat's own settings.
     pub chat: Chat,
     /// Currency of prices, ISO 4217.
@@ -68,15 +70,19 @@ impl Active {
         let first_byte = seconds(config.and_then(|config| config.first_byte_timeout_seconds)).unwrap_or(overall);
         let common = providers::common(settings, mounted, &way)?;
         let clients = Arc::new(Clients::new(common, previous.map(|old| &*old.upstream))?);
-        let directory = directory(settings, mounted, &clients)?;
+        let rules = rules(settings, mounted, previous.map_or(0, |old| old.rules.epoch + 1))?;
+        let directory = directory(settings, mounted, &clients, previous.map(|old| &old.directory))?;
+        // nothing can be refused any more
         clients.settle();
+        directory.settle();
         Ok(Self {
             hash: mounted.map(|mounted| mounted.hash.clone()),
             directory,
-            rules: rules(settings, mounted, previous.map_or(0, |old| old.rules.epoch + 1))?,
+            rules,
             sources: Sources { issuers: issuers(settings, mounted), client: discovery },
             upstream: clients,
             timeouts: Timeouts { first_byte, overall },
+            limits: config.and_then(|config| config.limits.clone()),
             chat: settings.chat,
             currency: config.and_then(|config| config.currency.clone()).unwrap_or_else(|| DEFAULT_CURRENCY.to_owned()),
             log_level: config.and_then(|config| config.log_level).map_or(settings.logging.level, level),
@@ -117,27 +123,20 @@ fn level(level: LogLevel) -> tracing::Level {
     }
 }
 
-fn directory(settings: &Settings, mounted: Option<&Mounted>, clients: &Arc<Clients>) -> Result<Directory, LoadError> {
-    let clients = clients.clone();
-    let Some(mounted) = mounted else {
-        return Ok(Directory { models: HashMap::new(), undeclared: settings.custom_models.enabled, clients });
+fn directory(
+    settings: &Settings,
+    mounted: Option<&Mounted>,
+    clients: &Arc<Clients>,
+    previous: Option<&Directory>,
+) -> Result<Directory, LoadError> {
+    let (models, undeclared) = match mounted {
+        None => (HashMap::new(), settings.custom_models.enabled),
+        Some(mounted) => {
+            (declare(mounted, clients, previous)?, mounted.config.undeclared_models == UndeclaredModels::Allow)
+        }
     };
-    let mut models = HashMap::new();
-    for (at, model) in mounted.config.models.iter().enumerate() {
-        let spec = PlaceSpec {
-            field: &format!("models[{at}]"),
-            identifier: &model.identifier,
-            family: &model.family,
-            endpoint: model.endpoint.as_deref(),
-            api_key_file: model.api_key_file.as_deref(),
-            connection: &model.connection,
-            prompt_caching: model.prompt_caching,
-            price: model.price.as_ref(),
-        };
-        let place = Place::build(&spec, mounted, &clients)?;
-        models.insert(model.key(), Arc::new(Declared { name: model.name.as_str().into(), place }));
-    }
-    Ok(Directory { models, undeclared: mounted.config.undeclared_models == UndeclaredModels::Allow, clients })
+    let brought = previous.map(|old| old.brought.clone()).unwrap_or_default();
+    Ok(Directory { models, undeclared, clients: clients.clone(), brought })
 }
 
 fn rules(settings: &Settings, mounted: Option<&Mounted>, epoch: u64) -> Result<Rules, LoadError> {

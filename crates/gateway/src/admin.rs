@@ -24,6 +24,7 @@ pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body>
 
 fn metrics(app: &App) -> Response<Body> {
     app.metrics.signing_keys.set(i64::try_from(app.auth.keys.len()).unwrap_or(i64::MAX));
+    app.metrics.resilience.update(&app.active().directory, &app.allowances);
     match app.metrics.render() {
         Ok(text) => {
             answer::with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)

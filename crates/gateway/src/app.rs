@@ -13,6 +13,7 @@ use crate::docs_index::DocsIndex;
 use crate::logging::{LevelSwitch, Sink};
 use crate::metrics::{Elsewhere, Metrics};
 use crate::model_health::ModelHealth;
+use crate::resilience::Allowances;
 use crate::settings::Settings;
 use crate::tls::{self, Certificate};
 
@@ -28,6 +29,8 @@ pub struct App {
     pub models: ModelHealth,
     /// The documentation that can be searched.
     pub docs: DocsIndex,
+    /// What callers have used of their limits.
+    pub allowances: Arc<Allowances>,
     /// Log lines.
     pub sink: Sink,
     /// Memory for the bodies of all requests.
@@ -66,6 +69,7 @@ impl App {
             auth,
             models: ModelHealth::default(),
             docs: DocsIndex::default(),
+            allowances: Arc::default(),
             sink,
             active: ArcSwap::from_pointee(active),
             draining: AtomicBool::new(false),

@@ -1,7 +1,8 @@
 //! The gateway that GitLab calls for its AI features, in front of self-hosted models.
 //!
 //! A request goes [`listen`] → [`server`] (head, token, limits) → [`routes`] (one file per family of endpoints) →
-//! [`inference`] (which model, counting) → [`upstream`] (the model server's client). What may be called with which key
+//! [`inference`] (which model, whose turn, counting; the rules are [`resilience`]) → [`upstream`] (the model server's
+//! client). What may be called with which key
 //! is [`active`], one immutable value joined from [`settings`] and [`config_store`]. All that is pure (bodies, prompts,
 //! formats, parsers) is the crate `duo-protocol`. This program never talks to the Kubernetes API.
 
@@ -22,6 +23,7 @@ pub mod logging;
 pub mod metrics;
 pub mod model_health;
 mod reload;
+pub mod resilience;
 mod routes;
 pub mod secret;
 mod server;

@@ -1,17 +1,26 @@
-//! One model call on behalf of a request: finds the model, makes the call, counts it, notes it in the request's log
-//! line, and turns a failure into the answer that GitLab is to get.
+//! What a request wants from a model: finds the model, lets the request in, has the call made ([`course`]), counts it,
+//! notes it in the request's log line, and turns a failure into the answer that GitLab is to get.
 
+mod admission;
 mod classes;
+mod course;
+mod lost;
 mod meter;
 mod observed;
 
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use duo_protocol::capability::adapt;
 use duo_protocol::contract::{Invalid, ModelSelection};
-use duo_protocol::failure::{Surface, answer_for};
-use duo_protocol::model::{ModelAnswer, ModelRequest, UpstreamFailure};
+use duo_protocol::failure::Surface;
+use duo_protocol::model::{ModelAnswer, ModelRequest, StopReason, UpstreamFailure, Usage};
+use duo_protocol::react::GitlabVersion;
 
+use course::{Course, Won};
+use lost::Lost;
 use meter::{End, Meter};
 pub use observed::Observed;
 
@@ -42,6 +51,18 @@ pub struct Inference<'a> {
     surface: Surface,
     target: Target,
     timeouts: Timeouts,
+    /// From here on GitLab waits.
+    started: tokio::time::Instant,
+}
+
+/// What is counted of an answer of any kind.
+pub struct Measure {
+    /// Tokens, where the server states them.
+    pub usage: Option<Usage>,
+    /// Why it ended.
+    pub stop: StopReason,
+    /// Bytes of text read and written, for an estimate where it does not.
+    pub bytes: usize,
 }
 
 /// A whole answer and who gave it.
@@ -51,6 +72,9 @@ pub struct Answered {
     /// The place that gave it: its family decides what is done to the text.
     pub place: Arc<Place>,
 }
+
+/// GitLab up to 18.9 waits 3 s for its connection check, later ones 15 s; the answer has to be there before.
+const CHECK: [Duration; 2] = [Duration::from_millis(2800), Duration::from_millis(14_500)];
 
 impl<'a> Inference<'a> {
     /// Finds the model of a request and notes it in the log line.
@@ -73,8 +97,8 @@ impl<'a> Inference<'a> {
         }
         let target = served.active.directory.resolve(selection)?;
         if selection.identifier.is_none() {
-            context.note("model_engine", target.place.identifier.provider.as_str());
-            context.note("model_identifier", target.place.identifier.to_string());
+            context.note("model_engine", target.primary().identifier.provider.as_str());
+            context.note("model_identifier", target.primary().identifier.to_string());
         }
         context.note("model", &*target.name);
         let mut timeouts = served.active.timeouts;
@@ -83,36 +107,69 @@ impl<'a> Inference<'a> {
         {
             timeouts = timeouts.within(chat);
         }
-        Ok(Self { served, feature, surface, target, timeouts })
+        timeouts = timeouts.of_model(&target.policy, target.members.len() > 1);
+        if surface == Surface::ConnectionCheck {
+            let later = served.header("x-gitlab-version").and_then(GitlabVersion::parse).is_none_or(|v| v.major >= 19);
+            timeouts = timeouts.within(CHECK[usize::from(later)].min(timeouts.overall));
+        }
+        let started = tokio::time::Instant::from_std(context.started());
+        Ok(Self { served, feature, surface, target, timeouts, started })
     }
 
     /// The family that the request names; answers name it, whoever gave them.
     pub fn family(&self) -> &'static str {
-        self.target.place.family.as_str()
+        self.target.primary().family.as_str()
     }
 
     /// Asks for a whole answer. `ask` writes the prompt for a place: another family is asked in other words.
     ///
     /// # Errors
     /// The answer for a failed call.
-    pub async fn complete(&self, ask: impl Fn(&Place) -> ModelRequest) -> Result<Answered, Box<Answer>> {
-        let place = self.target.place.clone();
-        let request = adapt(ask(&place), &place.capability);
-        let mut meter = self.meter(&place, false);
+    pub async fn complete(&self, ask: impl Fn(&Place) -> ModelRequest + Sync) -> Result<Answered, Box<Answer>> {
+        let asked = AtomicUsize::new(0);
+        let call = |place: Arc<Place>, options| {
+            let request = self.request(&ask, &place, &asked);
+            async move { place.complete(&request, &options).await }
+        };
+        let measure = |answer: &ModelAnswer| Measure {
+            usage: answer.usage,
+            stop: answer.stop.clone(),
+            bytes: asked.load(Ordering::Relaxed) + answer.text.len(),
+        };
+        let (answer, place) = self.run(call, measure).await?;
+        Ok(Answered { answer, place })
+    }
+
+    /// Has any kind of call made that ends with its answer: lets the request in, makes the call at the place whose turn
+    /// it is, again or elsewhere where that may help, and counts it. `call` is one call of one place.
+    ///
+    /// # Errors
+    /// The answer for a request that was not let in, or whose calls all failed.
+    pub async fn run<T, F>(
+        &self,
+        call: impl Fn(Arc<Place>, CallOptions) -> F + Sync,
+        measure: impl Fn(&T) -> Measure,
+    ) -> Result<(T, Arc<Place>), Box<Answer>>
+    where
+        T: Send,
+        F: Future<Output = Result<T, UpstreamFailure>> + Send,
+    {
+        let held = self.admit().await?;
+        let mut meter = self.meter(false);
         let away = self.served.context.away();
-        let result = place.complete(&request, &self.options()).await;
+        let went = self.course(false).run(&call).await;
         drop(away);
-        match &result {
-            Ok(answer) => {
-                meter.usage = answer.usage;
-                meter.end = End::Stopped(answer.stop.clone());
+        match went {
+            Ok(mut won) => {
+                won.attempt.answered();
+                let measured = measure(&won.value);
+                held.used(measured.usage, measured.bytes);
+                let place = self.answered(&mut meter, &won);
+                meter.usage = measured.usage;
+                meter.end = End::Stopped(measured.stop);
+                Ok((won.value, place))
             }
-            Err(failure) => meter.end = End::Failed(failure.clone()),
-        }
-        drop(meter);
-        match result {
-            Ok(answer) => Ok(Answered { answer, place }),
-            Err(failure) => Err(self.failed(&failure)),
+            Err(lost) => Err(self.lost(&lost, meter)),
         }
     }
 
@@ -120,20 +177,24 @@ impl<'a> Inference<'a> {
     ///
     /// # Errors
     /// The answer for a call that failed before it.
-    pub async fn stream(&self, ask: impl Fn(&Place) -> ModelRequest) -> Result<Observed, Box<Answer>> {
-        let place = self.target.place.clone();
-        let request = adapt(ask(&place), &place.capability);
-        let mut meter = self.meter(&place, true);
+    pub async fn stream(&self, ask: impl Fn(&Place) -> ModelRequest + Sync) -> Result<Observed, Box<Answer>> {
+        let asked = AtomicUsize::new(0);
+        let call = |place: Arc<Place>, options| {
+            let request = self.request(&ask, &place, &asked);
+            async move { place.stream(&request, &options).await }
+        };
+        let held = self.admit().await?;
+        let mut meter = self.meter(true);
         let away = self.served.context.away();
-        let result = place.stream(&request, &self.options()).await;
+        let went = self.course(true).run(&call).await;
         drop(away);
-        match result {
-            Ok(inner) => Ok(Observed::new(inner, meter, place)),
-            Err(failure) => {
-                meter.end = End::Failed(failure.clone());
-                drop(meter);
-                Err(self.failed(&failure))
+        match went {
+            Ok(won) => {
+                let place = self.answered(&mut meter, &won);
+                let bytes = asked.load(Ordering::Relaxed);
+                Ok(Observed::new(won.value, meter, place, won.attempt, held, bytes))
             }
+            Err(lost) => Err(self.lost(&lost, meter)),
         }
     }
 
@@ -144,11 +205,57 @@ impl<'a> Inference<'a> {
         }
     }
 
-    fn failed(&self, failure: &UpstreamFailure) -> Box<Answer> {
-        Box::new(answer::failed(&answer_for(failure, &self.target.place.identifier.to_string(), self.surface)))
+    fn request(&self, ask: impl Fn(&Place) -> ModelRequest, place: &Place, asked: &AtomicUsize) -> ModelRequest {
+        let request = adapt(ask(place), &place.capability);
+        asked.store(request.messages.iter().map(|message| message.content.len()).sum(), Ordering::Relaxed);
+        request
     }
 
-    fn meter(&self, place: &Arc<Place>, streaming: bool) -> Meter {
-        Meter::begin(self.served, self.feature, self.target.name.clone(), place.clone(), streaming)
+    fn course(&self, streaming: bool) -> Course<'_> {
+        let completion = self.feature.unit_primitive == COMPLETE_CODE.unit_primitive;
+        let check = self.surface == Surface::ConnectionCheck;
+        Course {
+            target: &self.target,
+            deadline: self.started + self.timeouts.overall,
+            options: self.options(),
+            streaming,
+            check,
+            hedge: self.target.policy.hedge.filter(|_| completion && !check),
+            lost: Lost::default(),
+        }
+    }
+
+    /// Notes who answered, where it could have been somebody else.
+    fn answered<T>(&self, meter: &mut Meter, won: &Won<T>) -> Arc<Place> {
+        let member = &self.target.members[won.member];
+        if self.target.members.len() > 1 {
+            self.served.context.note("model_place", &*member.role);
+        }
+        if won.member >= self.target.own {
+            member.state.fell_back.fetch_add(1, Ordering::Relaxed);
+            self.served.context.note("model_fallback_identifier", member.place.identifier.to_string());
+        }
+        if won.member > 0 {
+            meter.answered_by(&member.place, won.member >= self.target.own);
+        }
+        self.note(&won.lost);
+        member.place.clone()
+    }
+
+    fn note(&self, lost: &Lost) {
+        if !lost.failures.is_empty() {
+            self.served.context.note("model_failed_calls", lost.told(&self.target));
+        }
+    }
+
+    fn lost(&self, lost: &Lost, mut meter: Meter) -> Box<Answer> {
+        self.note(lost);
+        meter.end = End::Failed(lost.telling(&self.target));
+        Box::new(answer::failed(&lost.answer(&self.target, self.surface)))
+    }
+
+    fn meter(&self, streaming: bool) -> Meter {
+        let target = &self.target;
+        Meter::begin(self.served, self.feature, target.name.clone(), target.primary().clone(), streaming)
     }
 }

@@ -3,12 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use duo_protocol::model::{ModelEvent, StopReason, UpstreamFailure};
 use futures::Stream;
 
+use super::admission::Held;
 use super::meter::{End, Meter};
 use crate::context::RequestContext;
+use crate::resilience::Attempt;
 use crate::upstream::{ModelStream, Place};
 
 /// A model stream that is counted.
@@ -16,12 +19,23 @@ pub struct Observed {
     inner: ModelStream,
     meter: Meter,
     place: Arc<Place>,
+    attempt: Attempt,
+    held: Held,
+    /// Bytes of text read and written so far.
+    bytes: usize,
 }
 
 impl Observed {
     /// A stream with its count.
-    pub(super) fn new(inner: ModelStream, meter: Meter, place: Arc<Place>) -> Self {
-        Self { inner, meter, place }
+    pub(super) fn new(
+        inner: ModelStream,
+        meter: Meter,
+        place: Arc<Place>,
+        attempt: Attempt,
+        held: Held,
+        asked_bytes: usize,
+    ) -> Self {
+        Self { inner, meter, place, attempt, held, bytes: asked_bytes }
     }
 
     /// Who answers: its family decides what is done to the text.
@@ -37,6 +51,7 @@ impl Observed {
     /// Ends the call: what is still to come is not wanted. It counts as answered.
     pub fn stop(mut self) {
         self.meter.end = End::Stopped(StopReason::StopSequence);
+        self.attempt.answered();
     }
 
     /// The request's record.
@@ -49,17 +64,31 @@ impl Stream for Observed {
     type Item = Result<ModelEvent, UpstreamFailure>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.inner.as_mut().poll_next(cx);
-        let meter = &mut self.meter;
+        let this = &mut *self;
+        let polled = this.inner.as_mut().poll_next(cx);
+        let meter = &mut this.meter;
         if let Poll::Ready(Some(event)) = &polled {
             meter.piece();
             match event {
-                Ok(ModelEvent::Text(_)) => {}
-                Ok(ModelEvent::Stop(reason)) => meter.end = End::Stopped(reason.clone()),
+                Ok(ModelEvent::Text(piece)) => this.bytes += piece.len(),
+                Ok(ModelEvent::Stop(reason)) => {
+                    meter.end = End::Stopped(reason.clone());
+                    this.attempt.answered();
+                }
                 Ok(ModelEvent::Usage(usage)) => meter.usage = Some(*usage),
-                Err(failure) => meter.end = End::Failed(failure.clone()),
+                Err(failure) => {
+                    meter.end = End::Failed(failure.clone());
+                    this.attempt.failed(failure, Instant::now());
+                }
             }
         }
         polled
+    }
+}
+
+/// However it ends, what the model read and wrote is used.
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.held.used(self.meter.usage, self.bytes);
     }
 }

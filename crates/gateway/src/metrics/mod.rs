@@ -150,6 +150,8 @@ pub struct Metrics {
     elsewhere: Elsewhere,
     /// What the listeners count.
     pub listeners: crate::listen::Counts,
+    /// Places, queues and limits.
+    pub resilience: crate::resilience::ResilienceMetrics,
     /// Keeps label values bounded.
     pub names: Names,
 }
@@ -195,6 +197,7 @@ impl Metrics {
             spans_dropped: Counter::default(),
             elsewhere,
             listeners: crate::listen::Counts::default(),
+            resilience: crate::resilience::ResilienceMetrics::default(),
             names: Names::default(),
         };
         metrics.register();
@@ -244,6 +247,7 @@ impl Metrics {
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("duo_gateway_build", "This program", Info::new(version));
         self.listeners.register(r);
+        self.resilience.register(r);
         r.register_collector(Box::new(Process));
     }
 

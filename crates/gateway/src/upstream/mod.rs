@@ -4,6 +4,7 @@
 
 pub mod bedrock;
 mod clients;
+mod declare;
 pub mod google;
 mod json;
 mod place;
@@ -19,8 +20,11 @@ use duo_protocol::model::{ModelEvent, UpstreamFailure};
 use futures::Stream;
 
 pub use clients::{Clients, Common, Vertex};
+pub use declare::declare;
 pub use place::{CallOptions, Place, PlaceSpec};
-pub use resolve::{Declared, Directory, Target};
+pub use resolve::{Brought, Declared, Directory, Member, Target};
+
+use crate::resilience::Policy;
 
 /// The answer as it arrives. Ends after its last item; an `Err` is the last item. Dropping it ends the call.
 pub type ModelStream = Pin<Box<dyn Stream<Item = Result<ModelEvent, UpstreamFailure>> + Send>>;
@@ -39,6 +43,20 @@ impl Timeouts {
     pub fn within(self, overall: Duration) -> Self {
         let first_byte = if self.first_byte < self.overall { self.first_byte.min(overall) } else { overall };
         Self { first_byte, overall }
+    }
+
+    /// With what a model says of its own, which is never longer than what holds for all. Where another place could
+    /// answer (`alternatives`) and nobody set a time to the first byte, it is half of the whole: the other one needs a
+    /// turn.
+    pub fn of_model(self, policy: &Policy, alternatives: bool) -> Self {
+        let times = policy.overall.map_or(self, |overall| self.within(overall.min(self.overall)));
+        let unset = times.first_byte == times.overall;
+        let first_byte = match policy.first_byte {
+            Some(said) => said,
+            None if unset && alternatives => times.overall / 2,
+            None => times.first_byte,
+        };
+        Self { first_byte: first_byte.min(times.overall), ..times }
     }
 }
 
@@ -62,6 +80,30 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_may_take_less_time_than_all_and_never_more() {
+        let seconds = Duration::from_secs;
+        let times = |first_byte, overall| Timeouts { first_byte: seconds(first_byte), overall: seconds(overall) };
+        let policy = |first_byte: Option<u64>, overall: Option<u64>| Policy {
+            first_byte: first_byte.map(seconds),
+            overall: overall.map(seconds),
+            ..Policy::default()
+        };
+        let cases = [
+            (times(60, 60), policy(None, None), false, times(60, 60)),
+            (times(60, 60), policy(None, None), true, times(30, 60)),
+            (times(20, 60), policy(None, None), true, times(20, 60)),
+            (times(60, 60), policy(Some(7), None), true, times(7, 60)),
+            (times(60, 60), policy(None, Some(10)), false, times(10, 10)),
+            (times(60, 60), policy(None, Some(10)), true, times(5, 10)),
+            (times(60, 60), policy(Some(50), Some(90)), false, times(50, 60)),
+            (times(20, 60), policy(Some(90), Some(10)), false, times(10, 10)),
+        ];
+        for (at, (all, policy, alternatives, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(all.of_model(&policy, alternatives), expected, "case {at}");
+        }
+    }
 
     #[test]
     fn a_longer_chat_may_also_begin_later_unless_the_first_byte_has_a_time_of_its_own() {

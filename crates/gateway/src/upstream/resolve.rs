@@ -1,23 +1,76 @@
 //! Which model a request means. With a mounted configuration only declared models are called, with the configuration's
 //! own endpoint and key; a request cannot name another server.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use duo_gateway_config::{ModelKey, model_key};
 use duo_protocol::contract::{Invalid, ModelSelection};
 use duo_protocol::identifier::Identifier;
 
 use super::{Clients, Place};
+use crate::resilience::{Model as ModelState, PlaceState, Policy};
 use crate::secret::Secret;
+
+/// One place of a model.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// How it is called.
+    pub place: Arc<Place>,
+    /// What it is to the model, for logs and metrics: `primary`, `replica-1`, `fallback-1`, ….
+    pub role: Cow<'static, str>,
+    /// Share of the calls; without meaning for fallbacks.
+    pub weight: u32,
+    /// What of it makes it the same place in the next configuration.
+    pub identity: String,
+    /// What is remembered of it.
+    pub state: Arc<PlaceState>,
+}
+
+impl Member {
+    /// A place of which nothing is remembered yet.
+    pub fn new(place: Arc<Place>, role: impl Into<Cow<'static, str>>, weight: u32, identity: String) -> Self {
+        Self { place, role: role.into(), weight, identity, state: Arc::default() }
+    }
+}
 
 /// A model that may be called, with all that the call needs.
 #[derive(Clone, Debug)]
 pub struct Declared {
     /// Its name in the configuration; `undeclared` for one that the request brought.
     pub name: Arc<str>,
-    /// Where it is served.
-    pub place: Arc<Place>,
+    /// Where it is served: first its own places, then the fallbacks. At least one.
+    pub members: Vec<Member>,
+    /// How many of them are its own.
+    pub own: usize,
+    /// How it is called.
+    pub policy: Policy,
+    /// What is remembered of it.
+    pub state: Arc<ModelState>,
+}
+
+impl Declared {
+    /// A model with what `previous`, the model of the same name until now, knows of it and its places.
+    pub fn new(name: Arc<str>, mut members: Vec<Member>, own: usize, policy: Policy, previous: Option<&Self>) -> Self {
+        let state = match previous {
+            None => Arc::new(ModelState::new(&policy)),
+            Some(old) => {
+                for member in &mut members {
+                    if let Some(same) = old.members.iter().find(|other| other.identity == member.identity) {
+                        member.state = same.state.clone();
+                    }
+                }
+                old.state.clone()
+            }
+        };
+        Self { name, members, own, policy, state }
+    }
+
+    /// The place that the model itself names.
+    pub fn primary(&self) -> &Arc<Place> {
+        &self.members[0].place
+    }
 }
 
 /// What a request resolves to.
@@ -32,6 +85,8 @@ pub struct Directory {
     pub undeclared: bool,
     /// For a model that the request brings.
     pub clients: Arc<Clients>,
+    /// What is remembered of those.
+    pub brought: Arc<Brought>,
 }
 
 impl Directory {
@@ -56,7 +111,7 @@ impl Directory {
                 selection.api_key.as_ref().map(|key| Secret::new(key.expose())),
                 self.clients.clone(),
             );
-            return Ok(Arc::new(Declared { name: "undeclared".into(), place: Arc::new(place) }));
+            return Ok(Arc::new(self.brought.remembered(key, Arc::new(place))));
         }
         Err(Invalid::one(
             &["body", "model_metadata"],
@@ -86,6 +141,43 @@ impl Directory {
             _ => None,
         }
     }
+
+    /// The configuration is in force: what outlives configurations follows its numbers.
+    pub fn settle(&self) {
+        for target in self.models.values() {
+            target.state.gate.resize(target.policy.queue.at_once);
+        }
+    }
+
+    /// The declared model of that name.
+    pub fn named(&self, name: &str) -> Option<&Declared> {
+        self.models.values().find(|target| &*target.name == name).map(AsRef::as_ref)
+    }
+}
+
+/// Models of which something is remembered at most; all are forgotten beyond it.
+const MOST_BROUGHT: usize = 256;
+
+/// What is remembered of models that requests bring, without the keys they bring.
+#[derive(Debug, Default)]
+pub struct Brought(Mutex<HashMap<ModelKey, Remembered>>);
+
+/// A model and its only place.
+type Remembered = (Arc<ModelState>, Arc<PlaceState>);
+
+impl Brought {
+    fn remembered(&self, key: ModelKey, place: Arc<Place>) -> Declared {
+        let policy = Policy::default();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_BROUGHT && !known.contains_key(&key) {
+            known.clear();
+        }
+        let (model, state) =
+            known.entry(key).or_insert_with(|| (Arc::new(ModelState::new(&policy)), Arc::default())).clone();
+        drop(known);
+        let member = Member { state, ..Member::new(place, "primary", 1, String::new()) };
+        Declared { name: "undeclared".into(), members: vec![member], own: 1, policy, state: model }
+    }
 }
 
 #[cfg(test)]
@@ -113,21 +205,22 @@ mod tests {
                 Some(Secret::new("from-the-folder")),
                 Clients::for_tests(),
             );
-            let target = Declared { name: name.into(), place: Arc::new(place) };
+            let member = Member::new(Arc::new(place), "primary", 1, String::new());
+            let target = Declared::new(name.into(), vec![member], 1, Policy::default(), None);
             (model_key(family, endpoint, identifier), Arc::new(target))
         };
         let models = [
             declared("bed", "mixtral", "bedrock/m", None),
             declared("vllm", "mistral", "custom_openai/m", Some("http://v/v1")),
         ];
-        Directory { models: models.into(), undeclared, clients: Clients::for_tests() }
+        Directory { models: models.into(), undeclared, clients: Clients::for_tests(), brought: Arc::default() }
     }
 
     #[test]
     fn declared_models_are_called_with_the_configurations_key() {
         let directory = directory(false);
         let found = directory.resolve(&selection(Family::Mistral, "custom_openai/m", Some("http://v/v1"))).unwrap();
-        assert_eq!((&*found.name, found.place.api_key.as_ref().unwrap().expose()), ("vllm", "from-the-folder"));
+        assert_eq!((&*found.name, found.primary().api_key.as_ref().unwrap().expose()), ("vllm", "from-the-folder"));
         let found = directory.resolve(&selection(Family::Mixtral, "bedrock/m", None)).unwrap();
         assert_eq!(&*found.name, "bed");
     }
@@ -161,7 +254,33 @@ mod tests {
             assert!(refused.summary().contains(&other.identifier.as_ref().unwrap().to_string()), "{refused}");
             assert!(!refused.summary().contains("from-the"), "{refused}");
             let allowed = directory(true).resolve(&other).unwrap();
-            assert_eq!(allowed.place.api_key.as_ref().unwrap().expose(), "from-the-request");
+            assert_eq!(allowed.primary().api_key.as_ref().unwrap().expose(), "from-the-request");
         }
+    }
+
+    #[test]
+    fn a_new_configuration_keeps_what_is_known_of_the_same_model_and_place() {
+        let member = |identity: &str| {
+            let identifier = Identifier::parse("bedrock/m").unwrap();
+            let place = Place::new(identifier, Family::Mixtral, None, None, Clients::for_tests());
+            Member::new(Arc::new(place), "primary", 1, identity.to_owned())
+        };
+        let old = Declared::new("m".into(), vec![member("a"), member("b")], 2, Policy::default(), None);
+        let new = Declared::new("m".into(), vec![member("b"), member("c")], 2, Policy::default(), Some(&old));
+        assert!(Arc::ptr_eq(&old.state, &new.state) && Arc::ptr_eq(&old.members[1].state, &new.members[0].state));
+        assert!(old.members.iter().all(|member| !Arc::ptr_eq(&member.state, &new.members[1].state)));
+    }
+
+    #[test]
+    fn what_requests_bring_is_remembered_by_model_and_bounded() {
+        let directory = directory(true);
+        let one = selection(Family::Mixtral, "custom_openai/m", Some("http://other/v1"));
+        let (first, second) = (directory.resolve(&one).unwrap(), directory.resolve(&one).unwrap());
+        assert!(Arc::ptr_eq(&first.state, &second.state));
+        for number in 0..2 * MOST_BROUGHT {
+            let endpoint = format!("http://h{number}/v1");
+            directory.resolve(&selection(Family::Mixtral, "custom_openai/m", Some(&endpoint))).unwrap();
+        }
+        assert!(directory.brought.0.lock().unwrap().len() <= MOST_BROUGHT);
     }
 }

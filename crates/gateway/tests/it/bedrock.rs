@@ -15,7 +15,11 @@ const CONFIG: &str = "
 gitlab: {url: $ISSUER}
 providers: {bedrock: {region: us-east-1, endpoint: $BEDROCK, credentials: true}}
 models:
-- {name: mixtral, family: mixtral, identifier: 'bedrock/mistral.mixtral-8x7b-instruct-v0:1'}
+- name: mixtral
+  family: mixtral
+  identifier: bedrock/mistral.mixtral-8x7b-instruct-v0:1
+  retries: {attempts: 0}
+  circuitBreaker: {consecutiveFailures: 0}
 - {name: sonnet, family: claude_3, identifier: 'bedrock/anthropic.claude-3-sonnet-20240229-v1:0'}
 - {name: opus, family: claude_3, identifier: 'bedrock/us.anthropic.claude-opus-4-6-v1'}
 ";

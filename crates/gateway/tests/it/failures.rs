@@ -18,9 +18,21 @@ fn refused(status: u16, message: &str) -> Script {
     Script::Status(status, vec![], json!({"error": {"message": message}}).to_string())
 }
 
+/// Every call is made, once.
+const ONE_CALL: &str = "
+gitlab: {url: $ISSUER}
+models:
+- name: vllm
+  family: mistral
+  identifier: custom_openai/the-model
+  endpoint: $UPSTREAM
+  retries: {attempts: 0}
+  circuitBreaker: {consecutiveFailures: 0}
+";
+
 #[tokio::test]
 async fn trap_a_failing_model_is_told_with_model_and_cause_and_never_as_a_bare_500() {
-    let world = World::new(Script::Silent).await;
+    let (world, _folder) = World::configured(ONE_CALL, &[], Script::Silent).await;
     for (script, status, part) in [
         (refused(400, "bad stop"), 421, "400: Bad Request"),
         (refused(401, "who?"), 421, "401: Unauthorized"),
@@ -47,7 +59,8 @@ async fn trap_a_failing_model_is_told_with_model_and_cause_and_never_as_a_bare_5
 
 #[tokio::test]
 async fn trap_retry_after_reaches_the_caller() {
-    let world = World::new(Script::Status(429, vec![("retry-after", "7")], String::new())).await;
+    let (world, _folder) =
+        World::configured(ONE_CALL, &[], Script::Status(429, vec![("retry-after", "7")], String::new())).await;
     for (path, body) in endpoints(&world) {
         let answer = world.post(path, &body).await;
         assert_eq!(answer.status(), 429, "{path}");
@@ -127,7 +140,7 @@ async fn a_stream_must_begin_within_the_time_to_first_byte() {
 
 #[tokio::test]
 async fn trap_a_stream_that_breaks_off_is_never_passed_on_as_complete() {
-    let world = World::new(Script::Silent).await;
+    let (world, _folder) = World::configured(ONE_CALL, &[], Script::Silent).await;
     for script in [
         Script::BreakOff(vec!["one ", "two "]),
         Script::EndEarly(vec!["one ", "two "]),

@@ -114,6 +114,18 @@ impl World {
         Self { issuer, upstream, gateway, http, logs, key }
     }
 
+    /// A gateway with a mounted folder, which lives as long as the second value.
+    pub async fn configured(config: &str, files: &[(&str, &str)], script: Script) -> (Self, tempfile::TempDir) {
+        let slot = Mutex::new(None);
+        let world = Self::with(script, |settings, issuer, upstream| {
+            let folder = config_folder(config, issuer, upstream, files);
+            settings.config_file = Some(folder.path().join("config.yaml"));
+            *slot.lock().unwrap() = Some(folder);
+        })
+        .await;
+        (world, slot.into_inner().unwrap().unwrap())
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.gateway.api_addr())
     }
