@@ -24,6 +24,17 @@ enum Seen {
 }
 use Seen::{Broken, Status, Text};
 
+/// Each fault is seen as it is: no call is made again, none is held back.
+const OPENAI: &str = "
+models:
+- name: vllm
+  family: mistral
+  identifier: custom_openai/the-model
+  endpoint: $UPSTREAM/v1
+  retries: {attempts: 0}
+  circuitBreaker: {consecutiveFailures: 0}
+";
+
 struct Row {
     name: &'static str,
     /// For endpoints that ask for a stream (true), for the others (false), or for all.
@@ -161,7 +172,7 @@ fn stop() -> Vec<u8> {
 
 #[tokio::test]
 async fn openai_servers() {
-    let (world, raw, _folder) = world("").await;
+    let (world, raw, _folder) = world(OPENAI).await;
     let model = Model { family: "mistral", identifier: "custom_openai/the-model", endpoint: format!("{}/v1", raw.url) };
     let answer = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "Final Answer: zwölf"}, "finish_reason": "stop"}]})
         .to_string();
@@ -244,7 +255,13 @@ async fn openai_servers() {
 async fn bedrock() {
     let models = "
 providers: {bedrock: {region: us-east-1, endpoint: $UPSTREAM, credentials: true}}
-models: [{name: sonnet, family: claude_3, identifier: 'bedrock/anthropic.claude-3-sonnet-20240229-v1:0'}]";
+models:
+- name: sonnet
+  family: claude_3
+  identifier: bedrock/anthropic.claude-3-sonnet-20240229-v1:0
+  retries: {attempts: 0}
+  circuitBreaker: {consecutiveFailures: 0}
+";
     let (world, raw, _folder) = world(models).await;
     let model = Model {
         family: "claude_3",

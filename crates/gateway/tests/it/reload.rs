@@ -74,7 +74,7 @@ async fn a_bad_configuration_leaves_the_last_good_one_in_force_and_is_told() {
     for (bad, part) in [
         ("gitlab: {}", "url"),
         (
-            "gitlab: {url: http://g}\nmodels: [{name: a, family: mistral, identifier: bedrock/x, apiKeyFile: absent}]",
+            "gitlab: {url: http://g}\nmodels: [{name: a, family: mistral, identifier: custom_openai/x, endpoint: 'http://e', apiKeyFile: absent}]",
             "absent",
         ),
         ("gitlab: {url: http://g}\nmodels: [{name: a, family: unheard, identifier: bedrock/x}]", "models[0].family"),
