@@ -3,6 +3,8 @@
 #![allow(missing_docs, reason = "a test program has no API")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a suite ends where its world cannot go on")]
 
+mod calls;
+mod limits;
 mod listener;
 mod neighbours;
 mod places;
