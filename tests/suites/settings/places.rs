@@ -59,7 +59,8 @@ async fn calls_go_through_the_proxy_that_is_declared_and_not_through_it_where_it
 
     change(&world, "AIGateway", "duo", &json!({"proxy": {"noProxy": []}})).await;
     change(&world, MODEL, "code", &json!({"connection": {"proxyUrl": ""}})).await;
-    (own.seen.clear(), proxy.seen.clear());
+    own.seen.clear();
+    proxy.seen.clear();
     completes(&world).await;
     assert!(!own.seen.has(&target) && !proxy.seen.has(&target), "{:?} {:?}", own.seen.all(), proxy.seen.all());
 }
