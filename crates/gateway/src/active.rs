@@ -12,7 +12,9 @@ use duo_gateway_config::{Limits, LogLevel, UndeclaredModels};
 
 use crate::auth::{LocalKeys, Rules, Sources};
 use crate::config_store::{LoadError, Mounted};
+use crate::secret::Secret;
 use crate::settings::{Chat, Settings};
+use crate::telemetry::{self, Destination, Tracer};
 use crate::tls::{Certificate, Fault};
 use crate::trust::{Trust, read_bundle};
 use crate::upstream::way::Way;
@@ -43,6 +45,12 @@ pub struct Active {
     pub chat: Chat,
     /// Currency of prices, ISO 4217.
     pub currency: String,
+    /// Where traces go.
+    pub trace_destination: Option<Destination>,
+    /// Makes them; set when the configuration is put in force.
+    pub tracer: Option<Arc<Tracer>>,
+    /// Prompts and answers are logged, for all requests.
+    pub prompt_logging: bool,
     /// Lowest level that is logged.
     pub log_level: tracing::Level,
     /// Time until a terminating gateway stops accepting.
@@ -85,6 +93,9 @@ impl Active {
             limits: config.and_then(|config| config.limits.clone()),
             chat: settings.chat,
             currency: config.and_then(|config| config.currency.clone()).unwrap_or_else(|| DEFAULT_CURRENCY.to_owned()),
+            trace_destination: trace_destination(settings, mounted)?,
+            tracer: None,
+            prompt_logging: settings.logging.requests || config.is_some_and(|config| config.prompt_logging),
             log_level: config.and_then(|config| config.log_level).map_or(settings.logging.level, level),
             drain: config
                 .and_then(|config| config.drain_seconds)
@@ -137,6 +148,19 @@ fn directory(
     };
     let brought = previous.map(|old| old.brought.clone()).unwrap_or_default();
     Ok(Directory { models, undeclared, clients: clients.clone(), brought })
+}
+
+fn trace_destination(settings: &Settings, mounted: Option<&Mounted>) -> Result<Option<Destination>, LoadError> {
+    let declared = mounted.and_then(|mounted| Some((mounted, mounted.config.tracing.as_ref()?)));
+    let Some((mounted, tracing)) = declared else {
+        return Ok(telemetry::destination(&settings.telemetry, None).unwrap_or_default());
+    };
+    let headers = tracing.headers_file.as_deref().map(|file| mounted.secret(file)).transpose()?;
+    let headers = headers.as_ref().map(Secret::expose);
+    telemetry::destination(&settings.telemetry, Some((tracing, headers))).map_err(|problem| LoadError::File {
+        file: tracing.headers_file.clone().unwrap_or_default(),
+        problem: problem.to_owned(),
+    })
 }
 
 fn rules(settings: &Settings, mounted: Option<&Mounted>, epoch: u64) -> Result<Rules, LoadError> {

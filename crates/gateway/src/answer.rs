@@ -31,14 +31,23 @@ pub fn with_type(status: StatusCode, content_type: &'static str, body: impl Into
     answer
 }
 
+/// What an error's body says, for the log; an extension of the answer.
+#[derive(Clone)]
+pub struct Detail(pub String);
+
+fn explained(mut answer: Answer, detail: String) -> Answer {
+    answer.extensions_mut().insert(Detail(detail));
+    answer
+}
+
 /// `{"detail": "<text>"}`.
 pub fn detail(status: StatusCode, text: &str) -> Answer {
-    json(status, &json!({ "detail": text }))
+    explained(json(status, &json!({ "detail": text })), text.to_owned())
 }
 
 /// 422 with the list that GitLab reads its text from.
 pub fn invalid(invalid: &Invalid) -> Answer {
-    json(StatusCode::UNPROCESSABLE_ENTITY, &invalid.body())
+    explained(json(StatusCode::UNPROCESSABLE_ENTITY, &invalid.body()), invalid.summary())
 }
 
 /// 405 naming the method that is allowed.
@@ -66,7 +75,7 @@ pub fn refused(error: &AuthError) -> Answer {
 /// A failed model call.
 pub fn failed(failure: &FailureAnswer) -> Answer {
     let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut answer = json(status, &failure.body());
+    let mut answer = explained(json(status, &failure.body()), failure.detail.clone());
     let seconds = match failure.retry_after_seconds() {
         None if status == StatusCode::TOO_MANY_REQUESTS => Some(DEFAULT_RETRY_AFTER),
         seconds => seconds,

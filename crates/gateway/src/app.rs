@@ -14,7 +14,8 @@ use crate::logging::{LevelSwitch, Sink};
 use crate::metrics::{Elsewhere, Metrics};
 use crate::model_health::ModelHealth;
 use crate::resilience::Allowances;
-use crate::settings::Settings;
+use crate::settings::{ModelLimit, Settings};
+use crate::telemetry::Traces;
 use crate::tls::{self, Certificate};
 
 /// The running gateway.
@@ -25,6 +26,8 @@ pub struct App {
     pub auth: Authenticator,
     /// Counts.
     pub metrics: Metrics,
+    /// Sends traces.
+    pub traces: Traces,
     /// Which models fail.
     pub models: ModelHealth,
     /// The documentation that can be searched.
@@ -55,17 +58,24 @@ impl App {
         sink: Sink,
         level: Option<LevelSwitch>,
     ) -> Result<Self, LoadError> {
-        let active = Active::build(&settings, mounted, None)?;
+        let mut active = Active::build(&settings, mounted, None)?;
         let keys = KeyRing::new(active.sources.clone(), settings.key_refresh_pause);
         let auth = Authenticator::new(keys);
         if let Some(level) = &level {
             level.set(active.log_level);
         }
-        let metrics = Metrics::new(Elsewhere { log_lines_dropped: sink.dropped(), token_checks: auth.checks.clone() });
+        let traces = Traces::default();
+        let metrics = Metrics::new(Elsewhere {
+            log_lines_dropped: sink.dropped(),
+            token_checks: auth.checks.clone(),
+            spans: traces.counters.clone(),
+        });
+        active.tracer = traces.tracer(active.trace_destination.clone(), None, &active.upstream.http);
         let own = settings.tls.files.as_ref().map(|files| tls::reload::load(files, &settings.tls.ciphers, None));
         let app = Self {
             bodies: Memory::new(settings.body_memory, metrics.listeners.clone()),
             metrics,
+            traces,
             auth,
             models: ModelHealth::default(),
             docs: DocsIndex::default(),
@@ -80,6 +90,8 @@ impl App {
             own_certificate_trouble: Mutex::default(),
         };
         app.announce_certificate(None);
+        app.announce_prompt_logging(false);
+        app.show_limits();
         Ok(app)
     }
 
@@ -94,7 +106,9 @@ impl App {
     /// It cannot be used; the last one stays in force.
     pub fn take_over(&self, mounted: &Mounted) -> Result<(), LoadError> {
         let old = self.active();
-        let new = Active::build(&self.settings, Some(mounted), Some(&old))?;
+        let mut new = Active::build(&self.settings, Some(mounted), Some(&old))?;
+        let former = old.tracer.as_ref().filter(|_| new.same_way(&old));
+        new.tracer = self.traces.tracer(new.trace_destination.clone(), former, &new.upstream.http);
         if new.sources.issuers != old.sources.issuers || !new.same_way(&old) {
             self.auth.keys.set_sources(new.sources.clone());
         }
@@ -104,8 +118,40 @@ impl App {
         let certificate = self.certificate();
         self.active.store(Arc::new(new));
         self.announce_certificate(certificate.as_ref());
+        self.announce_prompt_logging(old.prompt_logging);
+        self.show_limits();
         self.set_trouble(None);
         Ok(())
+    }
+
+    /// Limits as gauges: those that the environment names, and those that are kept.
+    fn show_limits(&self) {
+        let active = self.active.load();
+        let kept: Vec<ModelLimit> = active
+            .directory
+            .models
+            .values()
+            .map(|target| ModelLimit {
+                engine: target.primary().identifier.provider.as_str().to_owned(),
+                model: target.primary().family.as_str().to_owned(),
+                concurrent: i64::try_from(target.policy.queue.at_once).ok(),
+                ..ModelLimit::default()
+            })
+            .collect();
+        self.metrics.limits(&self.settings.model_limits, &kept);
+    }
+
+    /// Whoever reads the logs then reads the code: said whenever it is switched on.
+    fn announce_prompt_logging(&self, before: bool) {
+        match (before, self.active.load().prompt_logging) {
+            (false, true) => tracing::warn!(
+                "PRIVACY: prompts and answers of all users are written to the log (AIGW_LOGGING__ENABLE_REQUEST_LOGGING \
+                 or promptLogging); they hold source code, and whatever else people send. Switch it off when you are \
+                 done, and treat the logs as you treat the code"
+            ),
+            (true, false) => tracing::info!("prompts and answers are no longer written to the log"),
+            _ => {}
+        }
     }
 
     /// The certificate of the API listener: the mounted configuration's, else the environment's, else none and plain

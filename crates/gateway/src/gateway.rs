@@ -15,6 +15,8 @@ use crate::{admin, docs_index, listen, reload, server, tls};
 
 /// Beyond the longest model call: for the answer's way out.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// At the end, for spans that wait to be sent.
+const SPAN_PATIENCE: Duration = Duration::from_secs(3);
 /// At the end, for log lines that wait to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -142,6 +144,7 @@ impl Gateway {
         for server in std::mem::take(&mut self.servers) {
             let _ = server.await;
         }
+        self.app.traces.close(SPAN_PATIENCE).await;
         tracing::info!("stopped");
     }
 }
@@ -166,9 +169,6 @@ fn warn_of_switches(settings: &Settings) {
             "AIGW_AUTH__BYPASS_JWT_SIGNATURE: signatures of tokens are not checked; whoever reaches the port and writes a \
              token can use the models"
         );
-    }
-    if settings.logging.requests {
-        tracing::warn!("AIGW_LOGGING__ENABLE_REQUEST_LOGGING is not supported: prompts and answers are never logged");
     }
 }
 

@@ -28,6 +28,7 @@ mod routes;
 pub mod secret;
 mod server;
 pub mod settings;
+pub mod telemetry;
 pub mod tls;
 pub mod trust;
 pub mod upstream;

@@ -16,9 +16,10 @@ use hyper::body::Incoming;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::body::{self, Held};
-use crate::context::{Arrival, Recorded, RequestContext};
+use crate::context::{self, Arrival, Recorded, RequestContext};
 use crate::logging::seconds;
 use crate::routes::{self, Route, Served};
+use crate::telemetry::Trace;
 
 /// Longer correlation ids are replaced.
 const LONGEST_ID: usize = 128;
@@ -26,15 +27,23 @@ const LONGEST_ID: usize = 128;
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request<Incoming>, client: SocketAddr) -> Response<Recorded> {
     let (head, body) = request.into_parts();
-    let arrival =
-        Arrival { method: &head.method, uri: &head.uri, version: head.version, headers: &head.headers, client };
     let route = Route::find(head.uri.path());
-    let level = app.active().log_level;
+    let template = route.as_ref().map_or("none", Route::template);
+    let active = app.active();
     // probes come every few seconds
     let quiet = matches!(route, Some(Route::Healthz | Route::Ready));
-    let wanted = level >= if quiet { tracing::Level::DEBUG } else { tracing::Level::INFO };
-    let context = RequestContext::new(request_id(&head.headers), &arrival, app.sink.clone(), wanted);
-    let template = route.as_ref().map_or("none", Route::template);
+    let trace = active.tracer.as_ref().filter(|_| !quiet).map(|tracer| Trace::begin(tracer, &head.headers));
+    let arrival = Arrival {
+        method: &head.method,
+        uri: &head.uri,
+        version: head.version,
+        headers: &head.headers,
+        client,
+        secure: trace.is_some() && app.certificate().is_some(),
+        route: template,
+    };
+    let wanted = active.log_level >= if quiet { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let context = RequestContext::new(request_id(&head.headers), &arrival, app.sink.clone(), wanted, trace);
     let (method, version, cross_origin) = (head.method.clone(), head.version, head.headers.contains_key(ORIGIN));
     let mut held = None;
 
@@ -43,6 +52,9 @@ pub async fn handle(app: Arc<App>, request: Request<Incoming>, client: SocketAdd
     finish(&mut answer, &context, cross_origin, app.draining() && version != Version::HTTP_2);
     if !quiet {
         app.metrics.http(template, &method, answer.status().as_u16(), context.started().elapsed());
+    }
+    if let Some(answer::Detail(detail)) = answer.extensions_mut().remove() {
+        context.note("http_exception_details", context::cut(&detail));
     }
     context.answered(answer.status().as_u16(), answer.headers().get(CONTENT_TYPE));
     if let Some(overhead) = context.overhead() {

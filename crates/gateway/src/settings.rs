@@ -4,6 +4,7 @@
 //! Pure: the environment comes in as a function. What the mounted configuration says wins over what is read here; the
 //! two are joined in [`crate::active`]. Names and defaults of the variables: GitLab 17.10 to 19.x.
 
+mod limits;
 mod providers;
 
 use std::path::PathBuf;
@@ -13,8 +14,10 @@ use http::{HeaderName, HeaderValue};
 
 use crate::listen::{Limits, descriptors};
 use crate::secret::Secret;
+use crate::telemetry::OtelEnvironment;
 use crate::tls::Ciphers;
 
+pub use limits::ModelLimit;
 pub use providers::{Mtls, Providers, Vertex};
 
 /// Everything the process is told at its start.
@@ -52,6 +55,10 @@ pub struct Settings {
     pub chat: Chat,
     /// `AIGW_LOGGING__*`.
     pub logging: Logging,
+    /// `OTEL_*`.
+    pub telemetry: OtelEnvironment,
+    /// `AIGW_MODEL_ENGINE_LIMITS`.
+    pub model_limits: Vec<ModelLimit>,
     /// `AWS_REGION`, `AWS_REGION_NAME` or `AWS_DEFAULT_REGION`.
     pub aws_region: Option<String>,
     /// `AWS_BEDROCK_RUNTIME_ENDPOINT` or `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`.
@@ -137,7 +144,7 @@ pub struct Logging {
     pub json: bool,
     /// File to append to in place of standard error.
     pub to_file: Option<PathBuf>,
-    /// `ENABLE_REQUEST_LOGGING`: this program never writes prompts or answers; it says so at the start when this is set.
+    /// `ENABLE_REQUEST_LOGGING`: prompts and answers are logged, for all requests.
     pub requests: bool,
 }
 
@@ -204,6 +211,8 @@ impl Settings {
                 max_tokens: env.parsed("AIGW_DUO_CHAT__MAX_TOKENS", "a whole number of tokens")?,
                 request_timeout: env.seconds("AIGW_DUO_CHAT__MODEL_REQUEST_TIMEOUT")?,
             },
+            telemetry: OtelEnvironment::read(&variable)?,
+            model_limits: limits::read(|name| env.text(name))?,
             logging: Logging {
                 level: env.level("AIGW_LOGGING__LEVEL")?.unwrap_or(tracing::Level::INFO),
                 json: env.switch("AIGW_LOGGING__FORMAT_JSON")?.unwrap_or(true),

@@ -14,7 +14,6 @@ mod profile;
 mod program;
 mod proxy;
 mod report;
-mod soak;
 mod stage;
 mod upstream;
 
@@ -59,26 +58,11 @@ enum Command {
         #[arg(long)]
         only: Vec<String>,
     },
-    /// Mixed load with faults, for a long time: nothing is lost, nothing hangs, nothing grows.
-    Soak {
-        /// The gateway as shipped.
-        #[arg(long)]
-        gateway: PathBuf,
-        /// How long.
-        #[arg(long, default_value_t = 600)]
-        seconds: u64,
-        /// Where the JSON goes.
-        #[arg(long)]
-        json: PathBuf,
-    },
     /// A model server that costs next to nothing (started by `run`).
     #[command(hide = true)]
     Upstream {
         /// The key set that its GitLab publishes.
         jwks: PathBuf,
-        /// One call in three goes wrong.
-        #[arg(long)]
-        faulty: bool,
     },
     /// A bare hyper reverse proxy (started by `run`).
     #[command(hide = true)]
@@ -99,8 +83,7 @@ fn main() -> ExitCode {
                 say(&format!("written to {}", json.display()));
                 Ok(())
             }),
-        Command::Soak { gateway, seconds, json } => soak::run(&gateway, seconds, &json),
-        Command::Upstream { jwks, faulty } => upstream::run(&jwks, faulty),
+        Command::Upstream { jwks } => upstream::run(&jwks),
         Command::Proxy { upstream } => proxy::run(upstream),
     };
     match done {

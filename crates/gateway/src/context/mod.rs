@@ -7,6 +7,7 @@
 
 mod facts;
 mod recorded;
+mod server_span;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use serde::Serialize;
 
 use crate::logging::{self, Fields, GENERAL, Head, Sink, seconds};
+use crate::telemetry::{Trace, hex};
 use facts::Facts;
 
 pub use recorded::Recorded;
@@ -39,7 +41,7 @@ pub(crate) const HEADER_FIELDS: [(&str, &str); 12] = [
 pub(crate) const ACCESS_HEADER_FIELDS: [(&str, &str); 2] =
     [("user_agent", "user-agent"), ("enabled_feature_flags", "x-gitlab-enabled-feature-flags")];
 /// Notes that the audit line repeats.
-const AUDITED_NOTES: [&str; 2] = ["prompt_id", "code_suggestion_type"];
+const AUDITED_NOTES: [&str; 3] = ["prompt_id", "code_suggestion_type", "limited_by"];
 /// Longer header values and paths are cut in logs, in bytes.
 const LONGEST_FIELD: usize = 256;
 
@@ -57,6 +59,9 @@ struct Inner {
     uri: Uri,
     version: Version,
     client: SocketAddr,
+    secure: bool,
+    route: &'static str,
+    trace: Option<Trace>,
     sent_at: Option<f64>,
     /// Correlation id and [`HEADER_FIELDS`].
     common: Fields,
@@ -75,14 +80,22 @@ pub struct Arrival<'a> {
     pub headers: &'a HeaderMap,
     /// Peer.
     pub client: SocketAddr,
+    /// Came by TLS.
+    pub secure: bool,
+    /// Template of its path.
+    pub route: &'static str,
 }
 
 impl RequestContext {
-    /// Begins the record. `wanted`: whether the access line is written at all.
-    pub fn new(id: String, arrival: &Arrival<'_>, sink: Sink, wanted: bool) -> Self {
+    /// Begins the record. `wanted`: whether the access line is written at all; `trace`: what the request belongs to.
+    pub fn new(id: String, arrival: &Arrival<'_>, sink: Sink, wanted: bool, trace: Option<Trace>) -> Self {
         let header = |name: &str| arrival.headers.get(name).and_then(|value| value.to_str().ok());
         let mut common = sink.fields(512);
         common.add("correlation_id", &id);
+        if let Some(trace) = &trace {
+            common.add("trace_id", hex(&trace.own.trace_id));
+            common.add("span_id", hex(&trace.own.span_id));
+        }
         let mut notes = sink.fields(if wanted { 1024 } else { 0 });
         for (fields, names) in [(&mut common, &HEADER_FIELDS[..]), (&mut notes, &ACCESS_HEADER_FIELDS[..])] {
             for (field, name) in names {
@@ -100,6 +113,9 @@ impl RequestContext {
             uri: arrival.uri.clone(),
             version: arrival.version,
             client: arrival.client,
+            secure: arrival.secure,
+            route: arrival.route,
+            trace,
             sent_at: header("x-gitlab-rails-send-start").and_then(|value| value.parse().ok()),
             common,
             facts: Mutex::new(Facts::new(notes)),
@@ -110,6 +126,11 @@ impl RequestContext {
     /// Correlation id.
     pub fn id(&self) -> &str {
         &self.0.id
+    }
+
+    /// What the request belongs to, where traces are made.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.0.trace.as_ref()
     }
 
     /// When the request arrived.
@@ -195,6 +216,9 @@ impl Drop for Inner {
         if self.wanted {
             self.access(&facts);
         }
+        if let Some(trace) = self.trace.as_ref().filter(|trace| trace.own.sampled) {
+            server_span::end(self, trace, &facts);
+        }
     }
 }
 
@@ -219,11 +243,7 @@ impl Inner {
     fn access(&self, facts: &Facts) {
         let status = Self::status(facts);
         let path = cut(self.uri.path());
-        let version = match self.version {
-            Version::HTTP_2 => "2",
-            Version::HTTP_10 => "1.0",
-            _ => "1.1",
-        };
+        let version = version(self.version);
         let duration_request = self.sent_at.map_or(-1.0, |sent| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
             ((now - sent) * 1e6).round() / 1e6
@@ -254,6 +274,15 @@ impl Inner {
     }
 }
 
-fn cut(value: &str) -> &str {
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
+}
+
+/// As much of a text as a field holds.
+pub(crate) fn cut(value: &str) -> &str {
     value.get(..value.floor_char_boundary(LONGEST_FIELD)).unwrap_or(value)
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use duo_protocol::failure::{FailureAnswer, Surface};
 use duo_protocol::model::Usage;
 
-use super::Inference;
+use super::{Inference, meter};
 use crate::answer::{self, Answer};
 use crate::logging::seconds;
 use crate::resilience::{Charge, Slot, Turned};
@@ -82,6 +82,7 @@ impl Inference<'_> {
     }
 
     fn too_many(&self, why: &str, wait: std::time::Duration) -> Box<Answer> {
+        meter::refused(self.served, self.feature, &self.target.name, self.target.primary());
         let detail = format!("Too many requests. Please try again later. {why}");
         let retry_after = Some(wait.max(std::time::Duration::from_secs(1)));
         Box::new(answer::failed(&FailureAnswer { status: 429, detail, retry_after }))

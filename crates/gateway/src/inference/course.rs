@@ -258,7 +258,7 @@ impl Course<'_> {
     {
         let overall = self.deadline.saturating_duration_since(Instant::now());
         let first_byte = self.options.timeouts.first_byte.min(overall);
-        let options = CallOptions { timeouts: Timeouts { first_byte, overall }, ..self.options };
+        let options = CallOptions { timeouts: Timeouts { first_byte, overall }, ..self.options.clone() };
         let place = self.target.members[member].place.clone();
         Box::pin(
             async move { timeout(first_byte, call(place, options)).await.unwrap_or(Err(UpstreamFailure::Timeout)) },

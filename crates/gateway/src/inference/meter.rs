@@ -2,6 +2,7 @@
 //! cost and the model's health.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use duo_gateway_config::{Rates, Tokens, decimal};
@@ -26,6 +27,18 @@ pub(super) enum End {
     Failed(UpstreamFailure),
 }
 
+/// What is asked, and whom.
+pub(super) struct Asked {
+    /// The declared model's name.
+    pub(super) declared: Arc<str>,
+    /// Its own first place.
+    pub(super) place: Arc<Place>,
+    pub(super) operation: Operation,
+    pub(super) streaming: bool,
+    /// Calls of places so far.
+    pub(super) calls: Arc<AtomicU32>,
+}
+
 /// Counts a feature's request for a model when it is over, however that came about.
 pub(super) struct Meter {
     app: Arc<App>,
@@ -41,6 +54,7 @@ pub(super) struct Meter {
     operation: Operation,
     client: ClientLabels,
     streaming: bool,
+    calls: Arc<AtomicU32>,
     started: Instant,
     /// Time to the first piece.
     pub(super) first_event: Option<Duration>,
@@ -50,14 +64,9 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// A request for the model `declared` begins, whose own place is `asked`.
-    pub(super) fn begin(
-        served: &Served,
-        feature: Feature,
-        declared: Arc<str>,
-        asked: Arc<Place>,
-        streaming: bool,
-    ) -> Self {
+    /// A request for a model begins.
+    pub(super) fn begin(served: &Served, feature: Feature, asked: Asked) -> Self {
+        let Asked { declared, place: asked, operation, streaming, calls } = asked;
         let app = served.app.clone();
         let in_flight = app.metrics.begin(&ModelLabels {
             model_engine: app.metrics.names.engine.value(Some(asked.identifier.provider.as_str())),
@@ -71,7 +80,8 @@ impl Meter {
             fallback: false,
             currency: app.metrics.names.currency.value(Some(&served.active.currency)),
             feature,
-            operation: Operation::Chat,
+            operation,
+            calls,
             client: app.metrics.client_labels(&served.headers),
             streaming,
             started: Instant::now(),
@@ -179,6 +189,7 @@ impl Meter {
         line.add("answered_by", self.model());
         line.add("fallback", self.fallback);
         line.add("streaming", self.streaming);
+        line.add("upstream_calls", self.calls.load(Ordering::Relaxed));
         line.add(
             "outcome",
             match self.end {
@@ -226,6 +237,17 @@ impl Drop for Meter {
         self.note(took, finish, failure);
         self.audit(took, finish, class);
     }
+}
+
+/// Notes in the audit log a request that was not let in.
+pub(super) fn refused(served: &Served, feature: Feature, declared: &str, asked: &Place) {
+    let mut line = served.context.fields();
+    line.add("meta.unit_primitive", feature.unit_primitive);
+    line.add("meta.feature_category", feature.category);
+    line.add("model", declared);
+    line.add("model_identifier", asked.identifier.to_string());
+    line.add("outcome", "refused");
+    served.context.audit(line);
 }
 
 /// What tokens cost, in 10⁻¹² of the currency.

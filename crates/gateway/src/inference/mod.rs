@@ -2,15 +2,17 @@
 //! notes it in the request's log line, and turns a failure into the answer that GitLab is to get.
 
 mod admission;
+mod call;
 mod classes;
 mod course;
 mod lost;
 mod meter;
 mod observed;
+mod prompts;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use duo_protocol::capability::adapt;
@@ -19,13 +21,17 @@ use duo_protocol::failure::Surface;
 use duo_protocol::model::{ModelAnswer, ModelRequest, StopReason, UpstreamFailure, Usage};
 use duo_protocol::react::GitlabVersion;
 
+use call::Call;
 use course::{Course, Won};
 use lost::Lost;
-use meter::{End, Meter};
+use meter::{Asked, End, Meter};
 pub use observed::Observed;
+use prompts::PromptLog;
 
 use crate::answer::{self, Answer};
+use crate::metrics::Operation;
 use crate::routes::Served;
+use crate::telemetry::Passed;
 use crate::upstream::{CallOptions, Place, Target, Timeouts};
 
 /// What a call is for, in GitLab's words.
@@ -53,6 +59,10 @@ pub struct Inference<'a> {
     timeouts: Timeouts,
     /// From here on GitLab waits.
     started: tokio::time::Instant,
+    operation: Operation,
+    /// Calls of places so far.
+    calls: Arc<AtomicU32>,
+    prompts: Option<PromptLog>,
 }
 
 /// What is counted of an answer of any kind.
@@ -113,7 +123,14 @@ impl<'a> Inference<'a> {
             timeouts = timeouts.within(CHECK[usize::from(later)].min(timeouts.overall));
         }
         let started = tokio::time::Instant::from_std(context.started());
-        Ok(Self { served, feature, surface, target, timeouts, started })
+        let prompts = PromptLog::wanted(served, feature, &target.name);
+        let calls = Arc::default();
+        Ok(Self { served, feature, surface, target, timeouts, started, operation: Operation::Chat, calls, prompts })
+    }
+
+    /// The same for vectors of texts.
+    pub fn of_embeddings(self) -> Self {
+        Self { operation: Operation::Embeddings, ..self }
     }
 
     /// The family that the request names; answers name it, whoever gave them.
@@ -137,6 +154,9 @@ impl<'a> Inference<'a> {
             bytes: asked.load(Ordering::Relaxed) + answer.text.len(),
         };
         let (answer, place) = self.run(call, measure).await?;
+        if let Some(log) = &self.prompts {
+            log.said(&place, &answer.text, answer.text.len());
+        }
         Ok(Answered { answer, place })
     }
 
@@ -148,7 +168,7 @@ impl<'a> Inference<'a> {
     pub async fn run<T, F>(
         &self,
         call: impl Fn(Arc<Place>, CallOptions) -> F + Sync,
-        measure: impl Fn(&T) -> Measure,
+        measure: impl Fn(&T) -> Measure + Sync,
     ) -> Result<(T, Arc<Place>), Box<Answer>>
     where
         T: Send,
@@ -157,7 +177,23 @@ impl<'a> Inference<'a> {
         let held = self.admit().await?;
         let mut meter = self.meter(false);
         let away = self.served.context.away();
-        let went = self.course(false).run(&call).await;
+        let counted = |place: Arc<Place>, options: CallOptions| {
+            let mut one = self.begin(&place, &options, false);
+            let going = call(place, CallOptions { trace: one.passed(&self.served.headers), ..options });
+            let measure = &measure;
+            async move {
+                let result = going.await;
+                match &result {
+                    Ok(value) => {
+                        let Measure { usage, stop, .. } = measure(value);
+                        one.answered(usage, &stop);
+                    }
+                    Err(failure) => one.failed(failure),
+                }
+                result
+            }
+        };
+        let went = self.course(false).run(&counted).await;
         drop(away);
         match went {
             Ok(mut won) => {
@@ -179,9 +215,22 @@ impl<'a> Inference<'a> {
     /// The answer for a call that failed before it.
     pub async fn stream(&self, ask: impl Fn(&Place) -> ModelRequest + Sync) -> Result<Observed, Box<Answer>> {
         let asked = AtomicUsize::new(0);
-        let call = |place: Arc<Place>, options| {
+        let call = |place: Arc<Place>, options: CallOptions| {
+            let mut one = self.begin(&place, &options, true);
             let request = self.request(&ask, &place, &asked);
-            async move { place.stream(&request, &options).await }
+            let options = CallOptions { trace: one.passed(&self.served.headers), ..options };
+            async move {
+                match place.stream(&request, &options).await {
+                    Ok(stream) => {
+                        one.began();
+                        Ok(one.stream(stream))
+                    }
+                    Err(failure) => {
+                        one.failed(&failure);
+                        Err(failure)
+                    }
+                }
+            }
         };
         let held = self.admit().await?;
         let mut meter = self.meter(true);
@@ -192,7 +241,7 @@ impl<'a> Inference<'a> {
             Ok(won) => {
                 let place = self.answered(&mut meter, &won);
                 let bytes = asked.load(Ordering::Relaxed);
-                Ok(Observed::new(won.value, meter, place, won.attempt, held, bytes))
+                Ok(Observed::new(won.value, meter, place, won.attempt, held, bytes, self.prompts.clone()))
             }
             Err(lost) => Err(self.lost(&lost, meter)),
         }
@@ -201,12 +250,16 @@ impl<'a> Inference<'a> {
     fn options(&self) -> CallOptions {
         CallOptions {
             timeouts: self.timeouts,
+            trace: Passed::default(),
             prompt_cache: self.served.header("x-gitlab-model-prompt-cache-enabled") != Some("false"),
         }
     }
 
     fn request(&self, ask: impl Fn(&Place) -> ModelRequest, place: &Place, asked: &AtomicUsize) -> ModelRequest {
         let request = adapt(ask(place), &place.capability);
+        if let Some(log) = &self.prompts {
+            log.asked(place, &request, self.calls.load(Ordering::Relaxed));
+        }
         asked.store(request.messages.iter().map(|message| message.content.len()).sum(), Ordering::Relaxed);
         request
     }
@@ -254,8 +307,29 @@ impl<'a> Inference<'a> {
         Box::new(answer::failed(&lost.answer(&self.target, self.surface)))
     }
 
+    fn begin(&self, place: &Arc<Place>, options: &CallOptions, streaming: bool) -> Call {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        Call::begin(self, place, number, streaming, options.timeouts.first_byte)
+    }
+
+    /// What is asked of a place, for the conventions.
+    fn operation(&self, place: &Place) -> Operation {
+        let completion = self.feature.unit_primitive == COMPLETE_CODE.unit_primitive;
+        match self.operation {
+            Operation::Chat if completion && place.fills_gaps() => Operation::TextCompletion,
+            operation => operation,
+        }
+    }
+
     fn meter(&self, streaming: bool) -> Meter {
         let target = &self.target;
-        Meter::begin(self.served, self.feature, target.name.clone(), target.primary().clone(), streaming)
+        let asked = Asked {
+            declared: target.name.clone(),
+            place: target.primary().clone(),
+            operation: self.operation(target.primary()),
+            streaming,
+            calls: self.calls.clone(),
+        };
+        Meter::begin(self.served, self.feature, asked)
     }
 }

@@ -10,6 +10,7 @@ use futures::Stream;
 
 use super::admission::Held;
 use super::meter::{End, Meter};
+use super::prompts::{PromptLog, Said};
 use crate::context::RequestContext;
 use crate::resilience::Attempt;
 use crate::upstream::{ModelStream, Place};
@@ -23,6 +24,7 @@ pub struct Observed {
     held: Held,
     /// Bytes of text read and written so far.
     bytes: usize,
+    said: Option<Said>,
 }
 
 impl Observed {
@@ -34,8 +36,9 @@ impl Observed {
         attempt: Attempt,
         held: Held,
         asked_bytes: usize,
+        prompts: Option<PromptLog>,
     ) -> Self {
-        Self { inner, meter, place, attempt, held, bytes: asked_bytes }
+        Self { inner, meter, place, attempt, held, bytes: asked_bytes, said: prompts.map(Said::new) }
     }
 
     /// Who answers: its family decides what is done to the text.
@@ -70,7 +73,12 @@ impl Stream for Observed {
         if let Poll::Ready(Some(event)) = &polled {
             meter.piece();
             match event {
-                Ok(ModelEvent::Text(piece)) => this.bytes += piece.len(),
+                Ok(ModelEvent::Text(piece)) => {
+                    this.bytes += piece.len();
+                    if let Some(said) = &mut this.said {
+                        said.piece(piece);
+                    }
+                }
                 Ok(ModelEvent::Stop(reason)) => {
                     meter.end = End::Stopped(reason.clone());
                     this.attempt.answered();
@@ -90,5 +98,8 @@ impl Stream for Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         self.held.used(self.meter.usage, self.bytes);
+        if let Some(said) = &self.said {
+            said.end(&self.place);
+        }
     }
 }

@@ -24,6 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::settings::ModelLimit;
 use genai::{ClientGroup, FirstChunkGroup, FirstTokenGroup, PerTokenGroup, ServerGroup, TokenGroup};
 pub use genai::{GenAiLabels, Operation, TokenLabels, provider_name};
 pub use inference::{ClientLabels, InferenceLabels, ModelLabels};
@@ -112,6 +113,8 @@ pub struct Elsewhere {
     pub log_lines_dropped: Counter,
     /// Signatures of tokens checked.
     pub token_checks: Counter,
+    /// What becomes of spans.
+    pub spans: crate::telemetry::Counters,
 }
 
 /// All metrics.
@@ -143,10 +146,6 @@ pub struct Metrics {
     pub signing_keys: Gauge,
     /// Requests refused by authentication.
     pub auth_refusals: Counter,
-    /// Spans that the collector took.
-    pub spans_exported: Counter,
-    /// Spans that were thrown away.
-    pub spans_dropped: Counter,
     elsewhere: Elsewhere,
     /// What the listeners count.
     pub listeners: crate::listen::Counts,
@@ -193,8 +192,6 @@ impl Metrics {
             reloads: Counter::default(),
             signing_keys: Gauge::default(),
             auth_refusals: Counter::default(),
-            spans_exported: Counter::default(),
-            spans_dropped: Counter::default(),
             elsewhere,
             listeners: crate::listen::Counts::default(),
             resilience: crate::resilience::ResilienceMetrics::default(),
@@ -236,8 +233,8 @@ impl Metrics {
             ("duo_gateway_config_reload_failures", "Configurations refused", &self.reload_failures),
             ("duo_gateway_config_reloads", "Configurations taken over", &self.reloads),
             ("duo_gateway_auth_refusals", "Requests refused by authentication", &self.auth_refusals),
-            ("duo_gateway_spans_exported", "Spans that the collector took", &self.spans_exported),
-            ("duo_gateway_spans_dropped", "Spans that were thrown away", &self.spans_dropped),
+            ("duo_gateway_spans_exported", "Spans that the collector took", &self.elsewhere.spans.exported),
+            ("duo_gateway_spans_dropped", "Spans that were thrown away", &self.elsewhere.spans.dropped),
             ("duo_gateway_log_lines_dropped", "Log lines that were thrown away", &self.elsewhere.log_lines_dropped),
             ("duo_gateway_token_checks", "Signatures of tokens checked", &self.elsewhere.token_checks),
         ] {
@@ -276,6 +273,40 @@ impl Metrics {
                 Some(_) => OTHER,
                 None => "unknown",
             },
+        }
+    }
+
+    /// What is configured as limits: `said` is shown only, `kept` is kept as well, and counts where both name a model.
+    pub fn limits(&self, said: &[ModelLimit], kept: &[ModelLimit]) {
+        self.max_concurrent.retain(|_| false);
+        self.max_input.retain(|_| false);
+        self.max_output.retain(|_| false);
+        self.max_total.retain(|_| false);
+        let labels = |limit: &ModelLimit| ModelLabels {
+            model_engine: self.names.engine.value(Some(&limit.engine)),
+            model_name: self.names.model.value(Some(&limit.model)),
+        };
+        for limit in said {
+            let labels = labels(limit);
+            if let Some(count) = limit.concurrent {
+                self.max_concurrent.get(&labels).limit.set(count);
+            }
+            if let Some(count) = limit.input_tokens {
+                self.max_input.get(&labels).limit.set(count);
+            }
+            if let Some(count) = limit.output_tokens {
+                self.max_output.get(&labels).limit.set(count);
+            }
+            if let Some(count) = limit.total_tokens {
+                self.max_total.get(&labels).limit.set(count);
+            }
+        }
+        for limit in kept {
+            self.max_concurrent.get(&labels(limit)).limit.set(0);
+        }
+        // several models of one family on one kind of server are one line
+        for limit in kept {
+            self.max_concurrent.get(&labels(limit)).limit.inc_by(limit.concurrent.unwrap_or_default());
         }
     }
 

@@ -27,6 +27,7 @@ pub(super) async fn completions(served: &Served) -> Result<Answer, Early> {
     served.context.note("code_suggestion_type", "completion");
     let file = &request.current_file;
     let lang = language(file);
+    served.count_language(file, lang);
     if nothing_to_go_by(file) {
         return Ok(whole(served, &inference, lang, "", None));
     }
@@ -38,7 +39,7 @@ pub(super) async fn completions(served: &Served) -> Result<Answer, Early> {
         return Ok(answer::streamed(STREAM_TYPE, body(events, RawCode(filter))));
     }
     let Answered { answer, place } = inference.complete(ask).await?;
-    let text = completion(&answer.text, &at_cursor(&place, file), &answer.stop);
+    let text = served.post_processed(|| completion(&answer.text, &at_cursor(&place, file), &answer.stop));
     Ok(whole(served, &inference, lang, &text, Some(&answer)))
 }
 
@@ -53,6 +54,7 @@ pub(super) async fn generations(served: &Served) -> Result<Answer, Early> {
     served.context.note("code_suggestion_type", "generation");
     let file = &request.current_file;
     let lang = language(file);
+    served.count_language(file, lang);
     let input = CodeInput { file, context: &request.context, prompt: request.prompt.as_ref() };
     let ask = |place: &Place| match request.prompt_id {
         Some(_) => generation_request(&input, &PromptEnhancer::default(), place.family),
@@ -65,7 +67,7 @@ pub(super) async fn generations(served: &Served) -> Result<Answer, Early> {
         return Ok(answer::streamed(STREAM_TYPE, body(events, RawCode(filter))));
     }
     let Answered { answer, place } = inference.complete(ask).await?;
-    let text = generation(&answer.text, place.family, lang, &file.content_above_cursor);
+    let text = served.post_processed(|| generation(&answer.text, place.family, lang, &file.content_above_cursor));
     Ok(whole(served, &inference, lang, &text, Some(&answer)))
 }
 

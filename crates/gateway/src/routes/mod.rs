@@ -16,7 +16,7 @@ mod token;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use duo_protocol::contract::Invalid;
+use duo_protocol::contract::{CurrentCode, Invalid};
 use http::{HeaderMap, StatusCode};
 
 pub use table::{Route, elsewhere};
@@ -47,6 +47,19 @@ impl Served {
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Counts the file of a code suggestion.
+    pub fn count_language(&self, file: &CurrentCode, lang: &'static str) {
+        self.app.metrics.prompt_language(lang, &file.file_name, file.language_identifier.as_deref());
+    }
+
+    /// Does something to a model's whole answer and counts the time it takes.
+    pub fn post_processed(&self, work: impl FnOnce() -> String) -> String {
+        let started = std::time::Instant::now();
+        let text = work();
+        self.app.metrics.post_processing(started.elapsed());
+        text
     }
 
     /// The flags that GitLab says are on.

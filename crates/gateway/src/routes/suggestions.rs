@@ -47,6 +47,7 @@ pub(super) async fn suggest(served: &Served, version: Version) -> Result<Answer,
     served.context.note("code_suggestion_type", kind);
     let file = component.current_file();
     let lang = language(file);
+    served.count_language(file, lang);
     let model = ModelInfo { engine: version.engine(), name: inference.family(), lang };
     let flags = served.feature_flags();
     if matches!(component, Component::Completion { .. }) && nothing_to_go_by(file) && !component.stream() {
@@ -77,10 +78,10 @@ pub(super) async fn suggest(served: &Served, version: Version) -> Result<Answer,
         });
     }
     let Answered { answer, place } = inference.complete(ask).await?;
-    let text = match component {
+    let text = served.post_processed(|| match component {
         Component::Completion { .. } => completion(&answer.text, &at_cursor(&place, file), &answer.stop),
         Component::Generation(_) => generation(&answer.text, place.family, lang, &file.content_above_cursor),
-    };
+    });
     Ok(whole(&text, model, &flags))
 }
 

@@ -79,7 +79,7 @@ fn members(
             endpoint: fallback.endpoint.as_deref(),
             api_key_file: fallback.api_key_file.as_deref(),
             connection: &fallback.connection,
-            price: fallback.price.as_ref(),
+            price: fallback.price.as_ref().or(model.price.as_ref().filter(|_| fallback.identifier == model.identifier)),
         };
         let place = place(&format!("{field}.fallbacks[{at}]"), &one)?;
         members.push(Member::new(place, format!("fallback-{}", at + 1), 1, one.identity()));

@@ -20,6 +20,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::Value;
 
 use super::{ModelStream, Place, cause};
+use crate::telemetry::Passed;
 use door::{Dialect, Door};
 
 /// A whole answer of more bytes is not one.
@@ -33,6 +34,7 @@ pub(super) struct Call<'a> {
     pub door: &'a Door,
     pub request: &'a ModelRequest,
     pub marks: CacheMarks,
+    pub trace: &'a Passed,
 }
 
 impl Call<'_> {
@@ -73,6 +75,13 @@ impl Call<'_> {
         let (url, body) = self.asked(mode);
         let mut call =
             door.client.post(url.clone()).headers(door.headers.clone()).header(CONTENT_TYPE, "application/json");
+        if door.dialect == Dialect::OpenAi {
+            for (name, value) in [("traceparent", &self.trace.parent), ("tracestate", &self.trace.state)] {
+                if let Some(value) = value {
+                    call = call.header(name, value);
+                }
+            }
+        }
         let mut key = door.key.as_ref().map(|key| key.expose().to_owned());
         if let Some(tokens) = &door.tokens {
             let token = tokens.get().await?;
@@ -94,7 +103,7 @@ impl Call<'_> {
     }
 
     fn asked(&self, mode: StreamMode) -> (&reqwest::Url, Value) {
-        let Self { place, door, request, marks } = self;
+        let Self { place, door, request, marks, .. } = self;
         let stream = mode != StreamMode::Whole;
         if let (Some(completions), Some(fim)) = (&door.completions, &request.fim) {
             let body = completions_body(request, fim, &door.model, mode, completions.format.as_ref());

@@ -15,6 +15,7 @@ use super::json::{self, door::Plan};
 use super::{Clients, ModelStream, Timeouts, bedrock, reach, stream};
 use crate::config_store::{LoadError, Mounted};
 use crate::secret::Secret;
+use crate::telemetry::Passed;
 
 /// A place to call.
 #[derive(Debug)]
@@ -68,12 +69,14 @@ pub struct PlaceSpec<'a> {
 }
 
 /// What is special about one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CallOptions {
     /// Times.
     pub timeouts: Timeouts,
     /// Whether the caller wants the provider's prompt cache; counts where [`Place::prompt_caching`] does, too.
     pub prompt_cache: bool,
+    /// The trace that the call belongs to; passed on to servers that speak OpenAI's protocol.
+    pub trace: Passed,
 }
 
 impl Place {
@@ -167,6 +170,11 @@ impl Place {
         &self.identifier.model
     }
 
+    /// Whether code completions go to an API that fills gaps, and not into a conversation.
+    pub fn fills_gaps(&self) -> bool {
+        matches!(&self.door, Door::Json(door) if door.completions.is_some())
+    }
+
     /// Asks for the whole answer. The request has been fitted to [`Place::capability`].
     ///
     /// # Errors
@@ -180,7 +188,9 @@ impl Place {
             let marks = self.marks(request, options);
             match &self.door {
                 Door::Bedrock(door) => door.complete(&self.bedrock(request, marks)).await,
-                Door::Json(door) => json::Call { place: self, door, request, marks }.complete().await,
+                Door::Json(door) => {
+                    json::Call { place: self, door, request, marks, trace: &options.trace }.complete().await
+                }
                 Door::Closed(failure) => Err(failure.clone()),
             }
         };
@@ -201,7 +211,9 @@ impl Place {
             let marks = self.marks(request, options);
             let stream = match &self.door {
                 Door::Bedrock(door) => door.stream(&self.bedrock(request, marks)).await?,
-                Door::Json(door) => json::Call { place: self, door, request, marks }.stream().await?,
+                Door::Json(door) => {
+                    json::Call { place: self, door, request, marks, trace: &options.trace }.stream().await?
+                }
                 Door::Closed(failure) => return Err(failure.clone()),
             };
             stream::started(stream, deadline).await

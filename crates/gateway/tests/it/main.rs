@@ -23,6 +23,8 @@ mod process;
 mod prompts;
 mod reload;
 mod secrets;
+mod seeing;
 mod support;
 mod tls;
 mod tokens;
+mod traces;

@@ -187,9 +187,7 @@ async fn settings(
 }
 
 fn configured(url: &str) -> Finding {
-    // GitLab refuses a certificate that it does not trust only when it calls.
-    let trust = if url.starts_with("https://") { "; GitLab has to trust the certificate shown there" } else { "" };
-    Finding::holds(GATEWAY_URL_CONFIGURED, "Configured", format!("GitLab's Local AI gateway URL is {url}{trust}"))
+    Finding::holds(GATEWAY_URL_CONFIGURED, "Configured", format!("GitLab's Local AI gateway URL is {url}"))
 }
 
 /// Why GitLab is not pointed at the gateway now.

@@ -16,7 +16,6 @@ const WHOLE: &str = "lines.sum { |line| line.price * line.count }\n  end\n";
 pub fn pieces(pace: Pace) -> usize {
     match pace {
         Pace::Quick => 8,
-        Pace::Brisk => 40,
         Pace::Paced => 400,
         Pace::Long => 40,
     }
@@ -26,7 +25,7 @@ pub fn pieces(pace: Pace) -> usize {
 pub fn pause(pace: Pace) -> Duration {
     match pace {
         Pace::Quick => Duration::ZERO,
-        Pace::Brisk | Pace::Paced => Duration::from_millis(10),
+        Pace::Paced => Duration::from_millis(10),
         Pace::Long => Duration::from_millis(400),
     }
 }
@@ -76,7 +75,7 @@ impl Answers {
     }
 }
 
-pub(super) fn whole(kind: &str, body: &str) -> Vec<u8> {
+fn whole(kind: &str, body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\nServer: uvicorn\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()

@@ -2,7 +2,6 @@
 //! before. On the same port it is GitLab's key discovery, and for `direct` it answers GitLab's own requests.
 
 mod answers;
-mod faults;
 
 use std::io::Write;
 use std::path::Path;
@@ -23,7 +22,7 @@ pub use answers::{pause, pieces};
 ///
 /// # Errors
 /// No port, no key set.
-pub fn run(jwks: &Path, faulty: bool) -> Fallible<()> {
+pub fn run(jwks: &Path) -> Fallible<()> {
     let jwks = std::fs::read_to_string(jwks)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async move {
@@ -37,13 +36,13 @@ pub fn run(jwks: &Path, faulty: bool) -> Fallible<()> {
             let answers = answers.clone();
             tokio::task::spawn_local(async move {
                 // whoever goes away ends its connection, nothing else
-                let _ = connection(stream, &answers, faulty).await;
+                let _ = connection(stream, &answers).await;
             });
         }
     })
 }
 
-async fn connection(mut stream: TcpStream, answers: &Answers, faulty: bool) -> std::io::Result<()> {
+async fn connection(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
     let mut buffer = Vec::with_capacity(16 << 10);
     loop {
         let request = loop {
@@ -55,18 +54,7 @@ async fn connection(mut stream: TcpStream, answers: &Answers, faulty: bool) -> s
             }
         };
         let length = request.len();
-        let ask = Ask::of(request);
-        if let (true, Some(wire)) = (faulty, ask.wire())
-            && let Some(fault) = faults::next()
-        {
-            // true: the connection can go on
-            if !faults::play(fault, &mut stream, wire, answers).await? {
-                return Ok(());
-            }
-            buffer.drain(..length);
-            continue;
-        }
-        match ask {
+        match Ask::of(request) {
             Ask::Document(path) => stream.write_all(&answers.document(&path)).await?,
             Ask::Whole(wire) => stream.write_all(answers.whole(wire)).await?,
             Ask::Stream(wire, pace) => {
@@ -93,15 +81,6 @@ enum Ask {
 }
 
 impl Ask {
-    /// The wire of a model call, and whether it is a stream.
-    fn wire(&self) -> Option<(Wire, bool)> {
-        match self {
-            Self::Document(_) => None,
-            Self::Whole(wire) => Some((*wire, false)),
-            Self::Stream(wire, _) => Some((*wire, true)),
-        }
-    }
-
     fn of(request: &[u8]) -> Self {
         let line = &request[..request.iter().position(|byte| *byte == b'\r').unwrap_or(0)];
         if line.starts_with(b"GET ") {

@@ -48,14 +48,14 @@ pub(in super::super) struct Door {
     pub(super) tokens: Option<Arc<Tokens>>,
     /// The model's name in the body.
     pub(super) model: String,
-    pub(super) completions: Option<Completions>,
+    pub(in super::super) completions: Option<Completions>,
     /// The server does not know `stream_options`.
     pub(super) plain_streams: AtomicBool,
 }
 
 /// The completions API of the server.
 #[derive(Debug)]
-pub(super) struct Completions {
+pub(in super::super) struct Completions {
     pub url: Url,
     /// `None`: the server writes the model's format itself.
     pub format: Option<FimFormat>,

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod authority;
+pub mod collector;
 pub mod encrypted;
 pub mod endpoints;
 pub mod issuer;
