@@ -53,3 +53,7 @@ crds: setup ## write crds/*.yaml from the Rust types
 .PHONY: bench
 bench: build ## what the gateway costs, beside nginx and a bare hyper proxy (5 min)
 	@tests/bench/run.sh
+
+.PHONY: soak
+soak: build ## ten minutes of load with faults (SOAK_SECONDS=600): nothing lost, nothing hanging, nothing growing
+	@tests/bench/soak.sh

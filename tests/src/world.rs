@@ -27,6 +27,10 @@ pub struct Options {
     pub operator_args: Vec<&'static str>,
     /// GitLab's certificate and key, for `127.0.0.1`; left out: plain HTTP.
     pub gitlab_tls: Option<duo_testkit::pki::Identity>,
+    /// PEM certificates that GitLab trusts when it calls the gateway by https.
+    pub gitlab_trusts: Option<String>,
+    /// PersistentVolumeClaims of the gateway's pods: name and folder.
+    pub claims: std::collections::BTreeMap<String, std::path::PathBuf>,
     /// File to which GitLab appends every GraphQL request, for the oracle.
     pub record: Option<std::path::PathBuf>,
 }
@@ -39,6 +43,8 @@ impl Default for Options {
             operator: true,
             operator_args: Vec::new(),
             gitlab_tls: None,
+            gitlab_trusts: None,
+            claims: std::collections::BTreeMap::new(),
             record: None,
         }
     }
@@ -90,7 +96,13 @@ impl World {
             std::fs::write(folder.join("tls.key"), &identity.key_pem).expect("a file");
             folder
         });
+        let trusts = options.gitlab_trusts.as_ref().map(|pem| {
+            let folder = duo_testkit::process::TempFolder::new("duo-gitlab-ca-").expect("a temporary folder");
+            std::fs::write(folder.join("ca.crt"), pem).expect("a file");
+            folder
+        });
         let gitlab = gitlab::start(gitlab::Config {
+            ca_file: trusts.as_ref().map(|folder| folder.join("ca.crt")),
             version: options.gitlab.parse().expect("a version"),
             record: options.record.clone(),
             tls_cert: tls.as_ref().map(|folder| folder.join("tls.crt")),
@@ -116,6 +128,7 @@ impl World {
                 gateway: Some(programs::program("duo-gateway")),
                 refresh_period: Duration::from_secs(60),
                 grace_limit: Some(Duration::from_secs(1)),
+                claims: options.claims.clone(),
                 on_host: Some(Arc::new(tell)),
                 ..FakeNodeOptions::default()
             },

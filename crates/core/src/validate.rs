@@ -201,6 +201,16 @@ pub fn features_claimed(claimed: &[(Feature, Claimant)]) -> Option<Finding> {
     })
 }
 
+/// What of a gateway deserves a Warning event, but works.
+pub fn gateway_warnings(spec: &AIGatewaySpec) -> Vec<(&'static str, String)> {
+    let prompts = spec.logging.as_ref().is_some_and(|logging| logging.prompts).then(|| {
+        let text = "spec.logging.prompts: all prompts and answers are logged, with the source code in them; whoever reads \
+                    the gateway's logs reads it";
+        ("PromptLoggingEnabled", text.to_owned())
+    });
+    prompts.into_iter().collect()
+}
+
 /// What deserves a Warning event, but works.
 pub fn warnings(spec: &SelfHostedModelSpec) -> Vec<(&'static str, String)> {
     let missing_v1 = spec.platform == Platform::OpenAICompatible
@@ -301,6 +311,14 @@ mod tests {
             assert!(refused.message.starts_with(field), "{}", refused.message);
             assert_eq!(reason(model(&me, &spec, &configured, &[])), None);
         }
+    }
+
+    #[test]
+    fn logged_prompts_earn_a_warning() {
+        let mut spec = gateway("{}");
+        assert!(gateway_warnings(&spec).is_empty());
+        spec.logging = serde_yaml_ng::from_str("{prompts: true}").unwrap();
+        assert_eq!(gateway_warnings(&spec)[0].0, "PromptLoggingEnabled");
     }
 
     #[test]

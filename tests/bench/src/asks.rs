@@ -17,6 +17,10 @@ pub enum Endpoint {
     SuggestionStream,
     /// `POST /v1/prompts/chat/explain_code` as raw text pieces.
     ExplainStream,
+    /// `POST /v2/chat/agent`, one turn.
+    Chat,
+    /// `POST /v1/code/user_access_token`.
+    UserToken,
 }
 
 /// Who the model server is.
@@ -33,6 +37,8 @@ pub enum Wire {
 pub enum Pace {
     /// At once.
     Quick,
+    /// 40 pieces, one each 10 ms.
+    Brisk,
     /// 400 pieces, one each 10 ms.
     Paced,
     /// 40 pieces, one each 400 ms.
@@ -41,12 +47,13 @@ pub enum Pace {
 
 impl Pace {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Quick, Self::Paced, Self::Long];
+    pub const ALL: [Self; 4] = [Self::Quick, Self::Brisk, Self::Paced, Self::Long];
 
     /// What stands in the request.
     pub fn mark(self) -> &'static str {
         match self {
             Self::Quick => "pace-quick",
+            Self::Brisk => "pace-brisk",
             Self::Paced => "pace-paced",
             Self::Long => "pace-long",
         }
@@ -76,6 +83,8 @@ pub fn request(what: Endpoint, wire: Wire, pace: Pace, token: &str, upstream: So
         Endpoint::Explain => ("/v1/prompts/chat/explain_code", explain(wire, pace, upstream, false)),
         Endpoint::SuggestionStream => ("/v4/code/suggestions", generation(wire, pace, upstream)),
         Endpoint::ExplainStream => ("/v1/prompts/chat/explain_code", explain(wire, pace, upstream, true)),
+        Endpoint::Chat => ("/v2/chat/agent", chat(wire, pace, upstream)),
+        Endpoint::UserToken => ("/v1/code/user_access_token", json!({})),
     };
     let body = body.to_string();
     format!(
@@ -151,5 +160,12 @@ fn generation(wire: Wire, pace: Pace, upstream: SocketAddr) -> Value {
             },
         }],
         "model_metadata": metadata(wire, upstream),
+    })
+}
+
+fn chat(wire: Wire, pace: Pace, upstream: SocketAddr) -> Value {
+    json!({
+        "messages": [{"role": "user", "content": format!("what does {} do?", pace.mark())}],
+        "unavailable_resources": ["Pipelines", "Vulnerabilities"], "model_metadata": metadata(wire, upstream),
     })
 }

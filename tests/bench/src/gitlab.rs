@@ -60,6 +60,11 @@ impl Keys {
         Ok(Self { pem: pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref().to_vec())) })
     }
 
+    /// The private key.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     fn encoding(&self) -> Fallible<EncodingKey> {
         Ok(EncodingKey::from_rsa_pem(self.pem.as_bytes())?)
     }

@@ -9,6 +9,8 @@ pub struct Reader {
     pub status: u16,
     /// Bytes of the body so far, without its framing.
     pub body: u64,
+    /// The head names a `Retry-After`.
+    pub retry_after: bool,
     /// The body itself, for whoever wants to look.
     pub kept: Option<Vec<u8>>,
 }
@@ -27,7 +29,7 @@ enum State {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { head: Vec::with_capacity(512), state: State::Head, status: 0, body: 0, kept: None }
+        Self { head: Vec::with_capacity(512), state: State::Head, status: 0, body: 0, retry_after: false, kept: None }
     }
 }
 
@@ -127,6 +129,7 @@ impl Reader {
         let head = String::from_utf8_lossy(&self.head[..end]).to_ascii_lowercase();
         self.status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
         let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        self.retry_after = field("retry-after:").is_some();
         self.state = if field("transfer-encoding:") == Some("chunked") {
             State::ChunkSize(0, false)
         } else {

@@ -14,6 +14,7 @@ mod profile;
 mod program;
 mod proxy;
 mod report;
+mod soak;
 mod stage;
 mod upstream;
 
@@ -58,11 +59,26 @@ enum Command {
         #[arg(long)]
         only: Vec<String>,
     },
+    /// Mixed load with faults, for a long time: nothing is lost, nothing hangs, nothing grows.
+    Soak {
+        /// The gateway as shipped.
+        #[arg(long)]
+        gateway: PathBuf,
+        /// How long.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+        /// Where the JSON goes.
+        #[arg(long)]
+        json: PathBuf,
+    },
     /// A model server that costs next to nothing (started by `run`).
     #[command(hide = true)]
     Upstream {
         /// The key set that its GitLab publishes.
         jwks: PathBuf,
+        /// One call in three goes wrong.
+        #[arg(long)]
+        faulty: bool,
     },
     /// A bare hyper reverse proxy (started by `run`).
     #[command(hide = true)]
@@ -83,7 +99,8 @@ fn main() -> ExitCode {
                 say(&format!("written to {}", json.display()));
                 Ok(())
             }),
-        Command::Upstream { jwks } => upstream::run(&jwks),
+        Command::Soak { gateway, seconds, json } => soak::run(&gateway, seconds, &json),
+        Command::Upstream { jwks, faulty } => upstream::run(&jwks, faulty),
         Command::Proxy { upstream } => proxy::run(upstream),
     };
     match done {

@@ -82,7 +82,7 @@ impl Stage {
         let bare = Program::own(cores.measured, &["proxy", &upstream.to_string()], &log)?;
         let nginx = nginx(cores, folder.path(), upstream)?;
         configure(&folder.path().join("config"), upstream)?;
-        let running = start_gateway(cores, gateway, folder.path(), &[])?;
+        let running = start_gateway(cores, gateway, folder.path())?;
         wait_ready(&running)?;
         Ok(Self {
             cores,
@@ -115,7 +115,7 @@ impl Stage {
     /// # Errors
     /// It cannot be started.
     pub fn another(&self, binary: Option<&Path>) -> Fallible<Gateway> {
-        start_gateway(self.cores, binary.unwrap_or(&self.binary), self.folder.path(), &[])
+        start_gateway(self.cores, binary.unwrap_or(&self.binary), self.folder.path())
     }
 
     /// A time, divided as was asked for.
@@ -139,7 +139,11 @@ impl Stage {
     }
 }
 
-fn pin_this_process(core: usize) -> Fallible<()> {
+/// Moves this process to a core.
+///
+/// # Errors
+/// No `taskset`.
+pub fn pin_this_process(core: usize) -> Fallible<()> {
     let pid = std::process::id().to_string();
     let pinned = Command::new("taskset").args(["--all-tasks", "--pid", "--cpu-list", &core.to_string(), &pid]).output();
     match pinned {
@@ -185,7 +189,8 @@ fn configure(folder: &Path, upstream: SocketAddr) -> Fallible<()> {
         if wire == Wire::OpenAi {
             models += &format!(", endpoint: \"{}\", apiKeyFile: model-key", asks::endpoint(wire, upstream));
         }
-        models += "}\n";
+        // the gateway's own limit of calls at a time is not what is measured
+        models += ", concurrency: {maxRequests: 8192}}\n";
     }
     let config = format!(
         "gitlab: {{url: \"http://{upstream}\", instanceId: {INSTANCE}}}\n\
@@ -203,20 +208,28 @@ fn configure(folder: &Path, upstream: SocketAddr) -> Fallible<()> {
     Ok(())
 }
 
-fn start_gateway(cores: Cores, binary: &Path, folder: &Path, environment: &[(&str, &str)]) -> Fallible<Gateway> {
+/// A gateway with the configuration of `folder`; nobody waits for it.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_gateway(cores: Cores, binary: &Path, folder: &Path) -> Fallible<Gateway> {
     let (api, metrics) = (free_address()?, free_address()?);
     let prepare = |command: &mut Command| {
         command.arg("--config").arg(folder.join("config/config.yaml"));
         command.env("AIGW_FASTAPI__API_HOST", "127.0.0.1").env("AIGW_FASTAPI__API_PORT", api.port().to_string());
         command.env("AIGW_FASTAPI__METRICS_HOST", "127.0.0.1");
         command.env("AIGW_FASTAPI__METRICS_PORT", metrics.port().to_string());
-        command.env("AIGW_CUSTOMER_PORTAL_URL", "").envs(environment.iter().copied());
+        command.env("AIGW_CUSTOMER_PORTAL_URL", "");
     };
     let program = Program::start(cores.measured, binary, prepare, &folder.join("gateway.log"))?;
     Ok(Gateway { program, api, metrics })
 }
 
-fn wait_ready(gateway: &Gateway) -> Fallible<()> {
+/// Until it says that it is ready.
+///
+/// # Errors
+/// It does not.
+pub fn wait_ready(gateway: &Gateway) -> Fallible<()> {
     wait(|| Ok(load::get(gateway.api, "/monitoring/ready").is_ok_and(|(status, _)| status == 200)))
 }
 

@@ -13,7 +13,6 @@ use kube::ResourceExt;
 
 use super::child_meta;
 use super::credentials::{Credentials, SIGNING_KEY, VALIDATION_KEY};
-use super::deployment::DOCS_FOLDER;
 use super::models::{count, model};
 use crate::durations::seconds;
 use crate::{inputs, labels, url_rules};
@@ -80,7 +79,6 @@ pub fn gateway_config(
         LogLevel::Error => config::LogLevel::Error,
     });
     rendered.prompt_logging = spec.logging.as_ref().is_some_and(|logging| logging.prompts);
-    rendered.docs_index_file = spec.docs_index.as_ref().map(|index| format!("{DOCS_FOLDER}/{}", index.file));
     rendered.currency.clone_from(&spec.currency);
     rendered
 }

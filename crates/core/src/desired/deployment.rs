@@ -8,7 +8,7 @@ use duo_api::gateway::{PodSpec as PodSettings, Quantities};
 use duo_gateway_config::DEFAULT_FOLDER;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
+    Capabilities, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction,
     LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
     ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, Toleration,
     TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
@@ -27,7 +27,7 @@ pub const METRICS_PORT: i32 = 8082;
 /// Name of the API port, whatever it speaks: a Service that looked for another name would lose the pods of before.
 pub(super) const PORT_NAME: &str = "http";
 /// Where the documentation index's volume is mounted.
-pub(super) const DOCS_FOLDER: &str = "/var/lib/duo-gateway/docs";
+const DOCS_FOLDER: &str = "/var/lib/duo-gateway/docs";
 /// Before a stop a gateway is not ready but still accepts for this long, so that load balancers notice.
 const DEFAULT_DRAIN_SECONDS: u32 = 10;
 /// GitLab's own default.
@@ -166,6 +166,14 @@ fn container(gateway: &AIGateway, settings: &PodSettings, default_image: &str) -
         image: Some(gateway.spec.image.clone().unwrap_or_else(|| default_image.to_owned())),
         args: Some(vec!["--config".to_owned(), format!("{DEFAULT_FOLDER}/{}", duo_gateway_config::CONFIG_FILE)]),
         ports: Some(vec![port(PORT_NAME, i32::from(url_rules::GATEWAY_PORT)), port("metrics", METRICS_PORT)]),
+        // Beside its volume and not in the configuration: both are one change of the pods.
+        env: gateway.spec.docs_index.as_ref().map(|index| {
+            vec![EnvVar {
+                name: "DUO_GATEWAY_DOCS_INDEX".to_owned(),
+                value: Some(format!("{DOCS_FOLDER}/{}", index.file)),
+                value_from: None,
+            }]
+        }),
         readiness_probe: Some(probe("/monitoring/ready", 2, 2)),
         liveness_probe: Some(probe("/monitoring/healthz", 10, 3)),
         volume_mounts: Some(mounts),

@@ -187,7 +187,9 @@ async fn settings(
 }
 
 fn configured(url: &str) -> Finding {
-    Finding::holds(GATEWAY_URL_CONFIGURED, "Configured", format!("GitLab's Local AI gateway URL is {url}"))
+    // GitLab refuses a certificate that it does not trust only when it calls.
+    let trust = if url.starts_with("https://") { "; GitLab has to trust the certificate shown there" } else { "" };
+    Finding::holds(GATEWAY_URL_CONFIGURED, "Configured", format!("GitLab's Local AI gateway URL is {url}{trust}"))
 }
 
 /// Why GitLab is not pointed at the gateway now.

@@ -15,7 +15,7 @@ use duo_api::AIGateway;
 use duo_api::annotations::FINALIZER;
 use duo_api::condition::CONFIG_ACCEPTED;
 use duo_core::conditions::Finding;
-use duo_core::ready;
+use duo_core::{ready, validate};
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
@@ -24,6 +24,7 @@ pub(crate) use pods::model_is_failing;
 
 use crate::context::Context;
 use crate::error::{Error, Next};
+use crate::report::Event;
 
 /// The next pass follows without a pause that anybody would notice.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -62,12 +63,20 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
         next = next.sooner(Next::After(AT_ONCE));
     }
     let findings = ready::gateway(findings);
-    for event in &gitlab.events {
+    for event in warnings(&live).iter().chain(&gitlab.events) {
         ctx.reporter.event(&live, event).await;
     }
     let status = status::render(&live, &findings, &cluster, &gitlab, ctx);
     ctx.reporter.write(&api, &live, live.status.as_ref().map(|s| s.conditions.as_slice()), &findings, &status).await?;
     Ok(next)
+}
+
+/// Warnings about the declaration, once per generation of it.
+fn warnings(gateway: &AIGateway) -> Vec<Event> {
+    if gateway.status.as_ref().and_then(|status| status.observed_generation) == gateway.metadata.generation {
+        return Vec::new();
+    }
+    validate::gateway_warnings(&gateway.spec).into_iter().map(|(reason, text)| Event::warning(reason, text)).collect()
 }
 
 /// Whether this pass found an instance id that the rendered configuration does not have yet.

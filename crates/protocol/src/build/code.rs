@@ -1,7 +1,7 @@
 //! Code completion and generation.
 
-use super::prompt::{render, room};
-use crate::budget::{Keep, around_cursor, estimate, keep_start, shrink};
+use super::prompt::{NAME_TOKENS, render, room};
+use crate::budget::{Keep, around_cursor, estimate, keep_end, keep_start, shrink};
 use crate::contract::{CodeContext, CodePrompt, CurrentCode, PromptEnhancer};
 use crate::families::{
     CompletionForm, PLAIN_GENERATION, PLAIN_GENERATION_TOP_P, Params, completion, completion_form, generation,
@@ -27,8 +27,13 @@ impl CodeInput<'_> {
         let editor = self.file.language_identifier.as_deref();
         match detect(&self.file.file_name, editor) {
             Some(name) => name.to_owned(),
-            None => editor.unwrap_or_default().to_lowercase(),
+            None => keep_start(&editor.unwrap_or_default().to_lowercase(), NAME_TOKENS).to_owned(),
         }
+    }
+
+    /// The end of a very long path names the file, too.
+    fn file_name(&self) -> &str {
+        keep_end(&self.file.file_name, NAME_TOKENS)
     }
 }
 
@@ -45,7 +50,7 @@ pub fn completion_request(input: &CodeInput<'_>, family: Family) -> ModelRequest
     let (prefix, suffix, left) = around_cursor(&file.content_above_cursor, &file.content_below_cursor, tokens);
     let context = context(input.context, left);
     let mut values = Values::new();
-    values.set("language", input.language()).set("file_name", &file.file_name);
+    values.set("language", input.language()).set("file_name", input.file_name());
     match form {
         CompletionForm::Fim { start, middle, end, suffix_first, system } => {
             let prefix = format!("{context}{prefix}");
@@ -89,7 +94,7 @@ pub fn generation_request(input: &CodeInput<'_>, enhancer: &PromptEnhancer, fami
     let other: Vec<String> = input.context.iter().map(snippet).collect();
     values
         .set("language", input.language())
-        .set("file_name", &file.file_name)
+        .set("file_name", input.file_name())
         .set("prefix", pick(&enhancer.trimmed_content_above_cursor, &file.content_above_cursor))
         .set("suffix", pick(&enhancer.trimmed_content_below_cursor, &file.content_below_cursor))
         .set("instruction", instruction)
@@ -109,7 +114,7 @@ pub fn plain_generation_request(input: &CodeInput<'_>, family: Family) -> ModelR
             let mut values = Values::new();
             values
                 .set("language", input.language())
-                .set("file_name", &input.file.file_name)
+                .set("file_name", input.file_name())
                 .set("prefix", &input.file.content_above_cursor)
                 .set("suffix", &input.file.content_below_cursor);
             from_prompt("code_suggestions/generations_plain", values, family, PLAIN_GENERATION)

@@ -3,13 +3,15 @@
 use serde_json::{Map, Value};
 
 use super::code::{CodeInput, completion_request, generation_request};
-use crate::budget::shrink;
+use crate::budget::{estimate, keep_start, shrink};
 use crate::contract::{CurrentCode, PromptEnhancer};
 use crate::families::context_window;
 use crate::family::Family;
 use crate::model::ModelRequest;
 use crate::prompts::{AnswerForm, Prompt, PromptText, Values};
 
+/// Most tokens of an input that is put in more than once, and of a file's or language's name.
+pub(super) const NAME_TOKENS: usize = 100;
 /// The input that stands for all inputs there are, in prompts whose inputs are not known beforehand.
 const ALL_INPUTS: &str = "all_inputs";
 
@@ -66,8 +68,18 @@ fn current_code(inputs: &Map<String, Value>) -> CurrentCode {
 /// Renders with the inputs cut so that texts, inputs and answer fit the window.
 pub(super) fn render(prompt: &PromptText, mut values: Values, family: Family, max_tokens: u32) -> ModelRequest {
     values.retain_used(&prompt.template);
+    let mut fixed = prompt.fixed_tokens;
+    for (name, text) in values.texts_mut() {
+        fixed += 50;
+        let again = prompt.template.uses(name).saturating_sub(1);
+        if again > 0 {
+            // names and the like; nothing long is put in twice
+            text.truncate(keep_start(text, NAME_TOKENS).len());
+            fixed += again * estimate(text);
+        }
+    }
     let mut inputs: Vec<_> = values.texts_mut().map(|(name, text)| (text, prompt.keep(name))).collect();
-    let room = room(family, max_tokens).saturating_sub(prompt.fixed_tokens + inputs.len() * 50);
+    let room = room(family, max_tokens).saturating_sub(fixed);
     shrink(&mut inputs, room);
     ModelRequest {
         messages: prompt.template.render(&values),

@@ -347,12 +347,14 @@ impl ComponentBody {
             } else {
                 reader.fault("prompt_components", "List should have at least 1 item", "too_short");
             }
+            let first = map.get("prompt_components").and_then(|items| items.get(0)?.get("type")?.as_str());
+            let context_first = first == Some("code_context");
             let parts = reader.list(map, "prompt_components", 100, read_part);
             let metadata = reader.object(map, "model_metadata", ModelMetadata::read);
             let mut parts = parts.into_iter();
             let component = match parts.next() {
                 Some(Part::Main(component)) => Some(component),
-                Some(Part::Context(_)) => {
+                Some(Part::Context(_)) if context_first => {
                     reader.fault(
                         "prompt_components",
                         "The first component must be a completion or generation",
@@ -360,7 +362,8 @@ impl ComponentBody {
                     );
                     None
                 }
-                None => None,
+                // the first one's own faults are told already
+                _ => None,
             };
             let context = parts.filter_map(|part| if let Part::Context(c) = part { Some(c) } else { None }).collect();
             Some(ComponentBody { component: component?, context, metadata })

@@ -159,6 +159,19 @@ impl Template {
         out
     }
 
+    /// How often the text of an input is put in.
+    pub fn uses(&self, input: &str) -> usize {
+        fn count(parts: &[Part], input: &str) -> usize {
+            let one = |part: &Part| match part {
+                Part::Text(_) => 0,
+                Part::Input(name) => usize::from(name == input),
+                Part::Section(_, inner) => count(inner, input),
+            };
+            parts.iter().map(one).sum()
+        }
+        self.messages.iter().map(|(_, parts)| count(parts, input)).sum()
+    }
+
     /// The messages with the inputs in place; messages that come out blank are left out.
     pub fn render(&self, values: &Values) -> Vec<ChatMessage> {
         self.messages

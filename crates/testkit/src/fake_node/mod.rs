@@ -52,6 +52,8 @@ pub struct FakeNodeOptions {
     pub probe_period: Option<Duration>,
     /// Upper limit of the time between SIGTERM and SIGKILL, whatever the pod says; `None` as it says.
     pub grace_limit: Option<Duration>,
+    /// PersistentVolumeClaims by name: the folder that is their volume. A pod waits for one that is not here.
+    pub claims: std::collections::BTreeMap<String, PathBuf>,
     /// Is told of each change of the host map: name, and address unless the name is gone. For servers with a host map
     /// type of their own.
     pub on_host: Option<HostObserver>,
@@ -67,6 +69,7 @@ impl Default for FakeNodeOptions {
             refresh_period: Duration::from_secs(60),
             probe_period: Some(Duration::from_millis(200)),
             grace_limit: None,
+            claims: std::collections::BTreeMap::new(),
             on_host: None,
         }
     }

@@ -98,7 +98,8 @@ impl Life {
     async fn run_gateway(&mut self, container: &Container) {
         let pod = self.pod();
         let folder = self.shared.folder.join(format!("{}_{}", pod.name_any(), pod.uid().unwrap_or_default()));
-        let mut volumes = Volumes::new(folder.join("volumes"), &self.address.to_string());
+        let claims = self.shared.options.claims.clone();
+        let mut volumes = Volumes::new(folder.join("volumes"), &self.address.to_string(), claims);
         let log = folder.join("log");
         let (sender, mut signals) = mpsc::unbounded_channel();
         let handle = ContainerHandle { address: self.address, log: log.clone(), signals: sender };

@@ -18,12 +18,13 @@ pub(super) struct Volumes {
     address: String,
     /// Tokens are asked for once: a new one at each refresh would look like a change.
     tokens: BTreeMap<String, String>,
+    claims: BTreeMap<String, PathBuf>,
 }
 
 impl Volumes {
-    /// Volumes under `root`, a folder that need not exist yet.
-    pub fn new(root: PathBuf, address: &str) -> Self {
-        Self { root, address: address.to_owned(), tokens: BTreeMap::new() }
+    /// Volumes under `root`, a folder that need not exist yet. `claims`: folders by the name of their claim.
+    pub fn new(root: PathBuf, address: &str, claims: BTreeMap<String, PathBuf>) -> Self {
+        Self { root, address: address.to_owned(), tokens: BTreeMap::new(), claims }
     }
 
     /// Writes what the pod's volumes must have now. Fails, with nothing of that volume changed, when something it needs
@@ -31,6 +32,11 @@ impl Volumes {
     pub async fn refresh(&mut self, pod: &Pod, sources: &Sources) -> Result<(), String> {
         for volume in pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).into_iter().flatten() {
             let folder = self.root.join(&volume.name);
+            if let Some(claim) = &volume.persistent_volume_claim {
+                let missing = || format!("persistentvolumeclaim \"{}\" not found", claim.claim_name);
+                self.bind(self.claims.get(&claim.claim_name).ok_or_else(missing)?, &folder)?;
+                continue;
+            }
             let files = self.files(pod, volume, sources).await;
             let files =
                 files.map_err(|why| format!("MountVolume.SetUp failed for volume \"{}\": {why}", volume.name))?;
@@ -40,6 +46,14 @@ impl Volumes {
             }
         }
         Ok(())
+    }
+
+    fn bind(&self, volume: &Path, folder: &Path) -> Result<(), String> {
+        if fs::symlink_metadata(folder).is_ok() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.root).map_err(|error| error.to_string())?;
+        symlink(volume, folder).map_err(|error| error.to_string())
     }
 
     /// Where the container's mounts are. What is mounted by `subPath` is copied now and never refreshed, as with kubelet.
@@ -248,7 +262,7 @@ mod tests {
     #[test]
     fn trap_sub_path_mounts_never_refresh() {
         let temporary = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(temporary.path().to_path_buf(), "127.64.0.1");
+        let volumes = Volumes::new(temporary.path().to_path_buf(), "127.64.0.1", BTreeMap::new());
         let container: Container = serde_json::from_value(serde_json::json!({"name": "c", "volumeMounts": [
             {"name": "v", "mountPath": "/whole"},
             {"name": "v", "mountPath": "/one", "subPath": "a"},

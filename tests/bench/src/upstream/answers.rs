@@ -16,6 +16,7 @@ const WHOLE: &str = "lines.sum { |line| line.price * line.count }\n  end\n";
 pub fn pieces(pace: Pace) -> usize {
     match pace {
         Pace::Quick => 8,
+        Pace::Brisk => 40,
         Pace::Paced => 400,
         Pace::Long => 40,
     }
@@ -25,7 +26,7 @@ pub fn pieces(pace: Pace) -> usize {
 pub fn pause(pace: Pace) -> Duration {
     match pace {
         Pace::Quick => Duration::ZERO,
-        Pace::Paced => Duration::from_millis(10),
+        Pace::Brisk | Pace::Paced => Duration::from_millis(10),
         Pace::Long => Duration::from_millis(400),
     }
 }
@@ -75,7 +76,7 @@ impl Answers {
     }
 }
 
-fn whole(kind: &str, body: &str) -> Vec<u8> {
+pub(super) fn whole(kind: &str, body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\nServer: uvicorn\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()

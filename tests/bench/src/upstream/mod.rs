@@ -2,6 +2,7 @@
 //! before. On the same port it is GitLab's key discovery, and for `direct` it answers GitLab's own requests.
 
 mod answers;
+mod faults;
 
 use std::io::Write;
 use std::path::Path;
@@ -22,7 +23,7 @@ pub use answers::{pause, pieces};
 ///
 /// # Errors
 /// No port, no key set.
-pub fn run(jwks: &Path) -> Fallible<()> {
+pub fn run(jwks: &Path, faulty: bool) -> Fallible<()> {
     let jwks = std::fs::read_to_string(jwks)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async move {
@@ -36,13 +37,13 @@ pub fn run(jwks: &Path) -> Fallible<()> {
             let answers = answers.clone();
             tokio::task::spawn_local(async move {
                 // whoever goes away ends its connection, nothing else
-                let _ = connection(stream, &answers).await;
+                let _ = connection(stream, &answers, faulty).await;
             });
         }
     })
 }
 
-async fn connection(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
+async fn connection(mut stream: TcpStream, answers: &Answers, faulty: bool) -> std::io::Result<()> {
     let mut buffer = Vec::with_capacity(16 << 10);
     loop {
         let request = loop {
@@ -54,7 +55,18 @@ async fn connection(mut stream: TcpStream, answers: &Answers) -> std::io::Result
             }
         };
         let length = request.len();
-        match Ask::of(request) {
+        let ask = Ask::of(request);
+        if let (true, Some(wire)) = (faulty, ask.wire())
+            && let Some(fault) = faults::next()
+        {
+            // true: the connection can go on
+            if !faults::play(fault, &mut stream, wire, answers).await? {
+                return Ok(());
+            }
+            buffer.drain(..length);
+            continue;
+        }
+        match ask {
             Ask::Document(path) => stream.write_all(&answers.document(&path)).await?,
             Ask::Whole(wire) => stream.write_all(answers.whole(wire)).await?,
             Ask::Stream(wire, pace) => {
@@ -81,6 +93,15 @@ enum Ask {
 }
 
 impl Ask {
+    /// The wire of a model call, and whether it is a stream.
+    fn wire(&self) -> Option<(Wire, bool)> {
+        match self {
+            Self::Document(_) => None,
+            Self::Whole(wire) => Some((*wire, false)),
+            Self::Stream(wire, _) => Some((*wire, true)),
+        }
+    }
+
     fn of(request: &[u8]) -> Self {
         let line = &request[..request.iter().position(|byte| *byte == b'\r').unwrap_or(0)];
         if line.starts_with(b"GET ") {
