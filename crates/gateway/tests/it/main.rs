@@ -24,6 +24,7 @@ mod prompts;
 mod reload;
 mod secrets;
 mod seeing;
+mod signals;
 mod support;
 mod tls;
 mod tokens;
