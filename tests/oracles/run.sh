@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs one of the oracles with its pinned libraries: run.sh bedrock|graphql ARGUMENTS...
+# Runs one of the oracles with its pinned libraries: run.sh bedrock|graphql|providers ARGUMENTS...
 # The libraries live in a virtual environment in the cache folder, made on first use, named by a hash of
 # requirements.txt and of the Python that made it.
 set -eu
@@ -10,9 +10,9 @@ fail() {
     exit 3
 }
 
-[ $# -ge 1 ] || fail "usage: run.sh bedrock|graphql ARGUMENTS..."
+[ $# -ge 1 ] || fail "usage: run.sh bedrock|graphql|providers ARGUMENTS..."
 script="$here/${1}_oracle.py"
-[ -f "$script" ] || fail "no oracle is called '$1': bedrock or graphql"
+[ -f "$script" ] || fail "no oracle is called '$1': bedrock, graphql or providers"
 shift
 
 python=${DUO_ORACLE_PYTHON:-python3}
@@ -33,7 +33,7 @@ if [ ! -e "$venv/ready" ]; then
     exec 9>"$venv.lock"
     flock 9
     if [ ! -e "$venv/ready" ]; then
-        echo "oracles: installing botocore and graphql-core into $venv (once)" >&2
+        echo "oracles: installing the judges into $venv (once)" >&2
         rm -rf "$venv"
         "$python" -m venv "$venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$here/requirements.txt" >&2 ||

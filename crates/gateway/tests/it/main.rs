@@ -21,6 +21,7 @@ mod listener_tls;
 mod models;
 mod process;
 mod prompts;
+mod providers;
 mod reload;
 mod secrets;
 mod seeing;

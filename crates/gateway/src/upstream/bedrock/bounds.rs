@@ -11,6 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 const MAX_ANSWER: usize = 16 << 20;
 /// A frame of more bytes is none of ConverseStream's, which hold a few words each.
 const MAX_FRAME: usize = 1 << 20;
+/// A shorter one has no room for its own lengths and checksums.
+const MIN_FRAME: usize = 16;
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 
 /// An answer's body within its bounds.
@@ -58,7 +60,7 @@ impl Bound {
 }
 
 impl Frames {
-    /// False when a frame says that it is larger than any.
+    /// False when a frame says that it is larger or smaller than any.
     fn take(&mut self, mut piece: &[u8]) -> bool {
         while !piece.is_empty() {
             if self.left == 0 {
@@ -68,11 +70,10 @@ impl Frames {
                 piece = &piece[1..];
                 if self.known == self.length.len() {
                     let total = u32::from_be_bytes(self.length) as usize;
-                    if total > MAX_FRAME {
+                    if !(MIN_FRAME..=MAX_FRAME).contains(&total) {
                         return false;
                     }
-                    // one that is too short for itself is refused by who reads it
-                    self.left = total.saturating_sub(self.length.len());
+                    self.left = total - self.length.len();
                     self.known = 0;
                 }
             } else {
@@ -132,7 +133,7 @@ mod tests {
         }
         assert!(Frames::default().take(&frame(MAX_FRAME)));
         assert!(!Frames::default().take(&[0xff; 4]));
-        assert!(Frames::default().take(&[0; 100]), "empty frames are for others to refuse");
+        assert!(!Frames::default().take(&[0; 100]), "no frame is shorter than its frame");
     }
 
     #[test]

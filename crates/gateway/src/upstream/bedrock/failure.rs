@@ -120,12 +120,16 @@ fn profile_prefix(region: &str) -> &'static str {
 
 /// What failed before anything was sent: credentials, TLS, name, connection.
 fn of_cause(error: &(dyn Error + 'static)) -> UpstreamFailure {
-    let mut at: Option<&(dyn Error + 'static)> = Some(error);
+    let mut at = Some(error);
     while let Some(one) = at {
-        let text = one.to_string();
         if let Some(refusal) = of_role(one) {
             return refusal;
         }
+        at = one.source();
+    }
+    at = Some(error);
+    while let Some(one) = at {
+        let text = one.to_string();
         if one.is::<CredentialsError>() || text.contains("credentials provider") || text.contains("identity") {
             let reason = "Unauthorized: no AWS credentials: give them in the environment, in the mounted folder or by \
                           workload identity"

@@ -39,8 +39,24 @@ impl Authority {
         reqwest::Client::builder().tls_certs_only([ca]).resolve("localhost", ([127, 0, 0, 1], 0).into())
     }
 
+    fn callers(&self) -> Arc<dyn rustls::server::danger::ClientCertVerifier> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap()
+    }
+
     /// Ends TLS in front of a plain server; the `https://` URL.
     pub async fn in_front_of(&self, url: &str) -> String {
+        self.guard(url, false).await
+    }
+
+    /// The same, for callers with a certificate of this authority only.
+    pub async fn in_front_of_for_known_callers(&self, url: &str) -> String {
+        self.guard(url, true).await
+    }
+
+    async fn guard(&self, url: &str, ask: bool) -> String {
         let target = url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
         let path = url.trim_start_matches("http://").trim_start_matches(&target).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -50,7 +66,11 @@ impl Authority {
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(if ask {
+                self.callers()
+            } else {
+                rustls::server::WebPkiClientVerifier::no_client_auth()
+            })
             .with_single_cert(
                 vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()],
                 PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),

@@ -45,7 +45,7 @@ impl Key {
         jsonwebtoken::encode(&header, claims, &self.encoding()).unwrap()
     }
 
-    fn jwk(&self) -> Value {
+    pub fn jwk(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.encoding(), Algorithm::RS256).unwrap();
         jwk.common.key_id = Some(self.kid.clone());
         let mut value = serde_json::to_value(jwk).unwrap();

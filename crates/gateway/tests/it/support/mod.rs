@@ -4,8 +4,10 @@ pub mod authority;
 pub mod collector;
 pub mod encrypted;
 pub mod endpoints;
+pub mod eventstream;
 pub mod issuer;
 pub mod raw;
+pub mod recorder;
 pub mod upstream;
 pub mod world;
 
