@@ -262,7 +262,8 @@ fn write_corpus() {
 #[tokio::test]
 async fn exceptions_in_the_stream_keep_their_kind_before_text_and_break_it_after() {
     let bedrock = Bedrock::start().await;
-    let table: [(&str, fn(&UpstreamFailure) -> bool); 5] = [
+    type Judge = fn(&UpstreamFailure) -> bool;
+    let table: [(&str, Judge); 5] = [
         ("throttlingException", |f| matches!(f, UpstreamFailure::Throttled { .. })),
         ("validationException", |f| matches!(f, UpstreamFailure::Status { code: 400, .. })),
         ("internalServerException", |f| matches!(f, UpstreamFailure::Status { code: 500, .. })),

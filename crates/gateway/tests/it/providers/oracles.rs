@@ -63,7 +63,7 @@ async fn assumed_role() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_providers_libraries_take_what_we_send_and_what_we_read() {
-    let mut records = records().await;
+    let mut records = Box::pin(records()).await;
     records.push(assumed_role().await);
     let said = judge(&records).await.unwrap_or_else(|complaints| panic!("{complaints}"));
     assert!(said.contains(&format!("{} records", records.len())), "{said}");
