@@ -5,6 +5,8 @@
 case " $* " in
   # cargo's question what this compiler can do, which names every kind of crate
   *" --crate-name ___ "*) ;;
-  *" --crate-type bin "*) exec "$@" -Ctarget-feature=+crt-static ;;
+  # equal functions once and relocations packed: a tenth of the size, for nothing
+  *" --crate-type bin "*)
+    exec "$@" -Ctarget-feature=+crt-static -Clink-arg=-Wl,--icf=all,-z,pack-relative-relocs ;;
 esac
 exec "$@"

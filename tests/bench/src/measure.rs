@@ -189,12 +189,13 @@ fn memory(stage: &Stage, rows: &mut Vec<Row>) -> Fallible<()> {
     rows.push(Row::new("at rest: proportional", "MiB").gateway(mib(rest.pss)));
 
     let requests = requests(stage, Endpoint::SuggestionStream, Wire::OpenAi, Pace::Long);
-    let mut peak = Row::new(format!("{MANY_STREAMS} streams: most resident"), "MiB").within(150.0, 150.0);
+    let count = MANY_STREAMS / stage.hurry as usize;
+    let mut peak = Row::new(format!("{count} streams: most resident"), "MiB").within(150.0, 150.0);
     let mut after = Row::new("the same, 5 s later", "MiB");
     let (api, pids) = (fresh.api, fresh.pids());
     let others = stage.targets().into_iter().filter(|target| ["nginx", "hyper"].contains(&target.name));
     for (name, address, pids) in others.map(|one| (one.name, one.address, one.pids)).chain([("gateway", api, pids)]) {
-        let outcome = streams::run(address, &requests, MANY_STREAMS, Duration::from_millis(2), &pids)?;
+        let outcome = streams::run(address, &requests, count, Duration::from_millis(2), &pids)?;
         no_failures(name, outcome.failures)?;
         peak.figures.insert(name, mib(outcome.peak.rss));
         std::thread::sleep(stage.time(5000));
