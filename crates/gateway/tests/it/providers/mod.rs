@@ -79,7 +79,11 @@ fn places(mounted: &Mounted, clients: &Arc<Clients>) -> Vec<Arc<Place>> {
 /// A call with no limits worth mentioning.
 pub fn patient() -> CallOptions {
     let long = Duration::from_secs(60);
-    CallOptions { timeouts: Timeouts { first_byte: long, overall: long }, prompt_cache: true }
+    CallOptions {
+        timeouts: Timeouts { first_byte: long, overall: long },
+        prompt_cache: true,
+        trace: Default::default(),
+    }
 }
 
 /// A conversation with a beginning that is long enough to be kept.
