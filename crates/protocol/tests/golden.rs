@@ -17,9 +17,10 @@ use duo_protocol::build::{
 use duo_protocol::capability::{self, Capability, adapt};
 use duo_protocol::contract::{AgentBody, CodeContext, CurrentCode, PromptEnhancer};
 use duo_protocol::family::Family;
+use duo_protocol::fim;
 use duo_protocol::identifier::Identifier;
 use duo_protocol::model::ModelRequest;
-use duo_protocol::openai::{StreamMode, chat_body};
+use duo_protocol::openai::{StreamMode, chat_body, completions_body};
 use duo_protocol::prompts;
 use duo_protocol::react::{GitlabVersion, offered};
 use serde_json::{Map, Value, json};
@@ -51,11 +52,8 @@ fn capability(family: Family, id: &str) -> (Identifier, Capability) {
 /// What goes with the texts.
 fn parameters(request: &ModelRequest, identifier: &Identifier, capability: &Capability) -> String {
     if identifier.provider.speaks_openai() {
-        let mut body = chat_body(request, &identifier.model, StreamMode::Whole, capability);
-        let body = body.as_object_mut().unwrap();
-        body.remove("model");
-        body.remove("messages");
-        return serde_json::to_string(body).unwrap();
+        let body = chat_body(request, &identifier.model, StreamMode::Whole, capability);
+        return serde_json::to_string(&without(body, &["model", "messages"])).unwrap();
     }
     let mut out = format!("max_tokens {}", request.max_tokens);
     if let Some(t) = request.temperature {
@@ -68,6 +66,12 @@ fn parameters(request: &ModelRequest, identifier: &Identifier, capability: &Capa
         write!(out, ", stop {:?}", request.stop).unwrap();
     }
     out
+}
+
+/// The other fields of a body, in their order.
+fn without(body: Value, fields: &[&str]) -> Map<String, Value> {
+    let Value::Object(body) = body else { panic!("a body is an object") };
+    body.into_iter().filter(|(name, _)| !fields.contains(&name.as_str())).collect()
 }
 
 fn texts(request: &ModelRequest) -> String {
@@ -261,4 +265,27 @@ fn wire_bodies_of_openai_compatible_servers() {
         }
     }
     check("wire_openai.json", &text);
+}
+
+#[test]
+fn gaps_for_the_completions_api() {
+    let (file, context) = code();
+    let mut known: Vec<(String, Vec<String>)> = Vec::new();
+    for model in ["model", "starcoder2-7b"] {
+        for family in families() {
+            let (identifier, capability) = capability(family, &format!("custom_openai/{model}"));
+            let input = CodeInput { file: &file, context: &context, prompt: None };
+            let request = adapt(completion_request(&input, family), &capability);
+            let gap = request.fim.as_ref().unwrap();
+            let format = fim::format_of(family, &identifier.model);
+            let body = completions_body(&request, gap, &identifier.model, StreamMode::Whole, format.as_ref());
+            let text = serde_json::to_string_pretty(&without(body, &["model"])).unwrap();
+            match known.iter_mut().find(|(same, _)| *same == text) {
+                Some((_, who)) => who.push(format!("{family} {model}")),
+                None => known.push((text, vec![format!("{family} {model}")])),
+            }
+        }
+    }
+    let text: String = known.iter().map(|(body, who)| format!("==== {}\n{body}\n\n", who.join(", "))).collect();
+    check("wire_completions.txt", &text);
 }

@@ -176,3 +176,43 @@ async fn a_generation_ends_at_its_closing_tag_and_does_not_wait_for_what_follows
     assert!(!text.contains("This code"), "{text}");
     world.upstream.cancelled().await;
 }
+
+/// A completion inside of a function whose end stands behind the cursor.
+fn inside_a_function(world: &World, stream: bool) -> Value {
+    let mut body = world.completion();
+    body["current_file"] =
+        json!({"file_name": "a.go", "content_above_cursor": "func a() {\n\t", "content_below_cursor": "\n}\n"});
+    body["stream"] = stream.into();
+    body
+}
+
+#[tokio::test]
+async fn a_completion_ends_with_the_block_around_the_cursor() {
+    let world = World::new(say("```go\nx()\n\ty()\n}\n\nfunc b() {\n}\n```")).await;
+    let answer = world.post("/v2/code/completions", &inside_a_function(&world, false)).await;
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["choices"][0]["text"], "x()\n\ty()");
+    let mut v3 = world.generation(false);
+    v3["prompt_components"][0]["type"] = "code_editor_completion".into();
+    for (name, value) in inside_a_function(&world, false)["current_file"].as_object().unwrap() {
+        v3["prompt_components"][0]["payload"][name] = value.clone();
+    }
+    let body: Value = world.post("/v3/code/completions", &v3).await.json().await.unwrap();
+    assert_eq!(body["choices"][0]["text"], "x()\n\ty()");
+}
+
+#[tokio::test]
+async fn a_streamed_completion_stops_the_model_when_its_block_ends() {
+    let world = World::new(Script::SayAndStall(vec!["x()\n", "\ty()\n}", "\n\nfunc b() {\n"])).await;
+    let text = world.post("/v2/code/completions", &inside_a_function(&world, true)).await.text().await.unwrap();
+    assert_eq!(text, "x()\n\ty()");
+    world.upstream.cancelled().await;
+}
+
+#[tokio::test]
+async fn a_completion_that_only_talks_gives_no_choice() {
+    let world = World::new(say("// Nothing is missing here.\n// The function is complete.")).await;
+    let answer = world.post("/v2/code/completions", &inside_a_function(&world, false)).await;
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["choices"], json!([]));
+}

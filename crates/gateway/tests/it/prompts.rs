@@ -82,3 +82,75 @@ async fn a_reasoning_models_thoughts_and_the_blank_lines_behind_them_are_not_the
         assert_eq!(answer, expected);
     }
 }
+
+/// The ids GitLab calls, each with the unit primitive that allows it; the table of the contract, section 2.6.
+const PROMPTS: [(&str, &str); 26] = [
+    ("model_configuration/check", "complete_code"),
+    ("chat/explain_code", "explain_code"),
+    ("chat/refactor_code", "refactor_code"),
+    ("chat/fix_code", "fix_code"),
+    ("chat/write_tests", "write_tests"),
+    ("chat/explain_vulnerability", "explain_vulnerability"),
+    ("chat/troubleshoot_job", "troubleshoot_job"),
+    ("chat/summarize_comments", "summarize_comments"),
+    ("chat/issue_reader", "ask_issue"),
+    ("chat/epic_reader", "ask_epic"),
+    ("chat/merge_request_reader", "ask_merge_request"),
+    ("chat/commit_reader", "duo_chat"),
+    ("chat/build_reader", "ask_build"),
+    ("chat/work_item_reader", "ask_work_item"),
+    ("chat/documentation_search", "documentation_search"),
+    ("generate_commit_message", "generate_commit_message"),
+    ("summarize_new_merge_request", "summarize_new_merge_request"),
+    ("summarize_review", "summarize_review"),
+    ("resolve_vulnerability", "resolve_vulnerability"),
+    ("review_merge_request", "review_merge_request"),
+    ("glab_ask_git_command", "glab_ask_git_command"),
+    ("categorize_question", "duo_chat"),
+    ("generate_session_title", "duo_agent_platform"),
+    ("summarize_duo_workflow", "duo_agent_platform"),
+    ("code_suggestions/completions", "complete_code"),
+    ("code_suggestions/generations", "generate_code"),
+];
+
+#[tokio::test]
+async fn every_prompt_that_gitlab_calls_is_served_to_who_may_call_it_whatever_its_inputs() {
+    let world = World::new(Script::Say("An answer".into())).await;
+    let ask = async |id: &str, primitive: &str, inputs: Value| {
+        let body = json!({"inputs": inputs, "model_metadata": world.metadata("mistral")});
+        let mut claims = claims();
+        claims["scopes"] = json!([primitive]);
+        let path = format!("/v1/prompts/{}", id.replace('/', "%2F"));
+        world.signed(Method::POST, &path, &claims).json(&body).send().await.unwrap()
+    };
+    for (id, primitive) in PROMPTS {
+        for inputs in [json!({}), json!({"something": "MATERIAL", "goal": {"nested": [1]}})] {
+            let answer = ask(id, primitive, inputs).await;
+            assert_eq!(answer.status(), 200, "{id}");
+            assert_eq!(answer.json::<Value>().await.unwrap(), json!("An answer"), "{id}");
+        }
+        assert_eq!(ask(id, "something_else", json!({})).await.status(), 403, "{id}");
+    }
+    let intent = "classify_code_review_mention_intent";
+    assert_eq!(ask(intent, "duo_agent_platform", json!({"comment": "MATERIAL"})).await.status(), 200);
+    assert!(world.upstream.last().body["messages"].to_string().contains("MATERIAL"));
+}
+
+#[tokio::test]
+async fn a_readers_answer_is_its_json_block_however_the_model_wraps_it() {
+    let said = r#"It is {"ResourceIdentifierType": "iid", "ResourceIdentifier": 12}, I think."#;
+    let world = World::new(Script::Say(said.into())).await;
+    let mut claims = claims();
+    claims["scopes"] = json!(["ask_issue"]);
+    for stream in [false, true] {
+        let body = json!({
+            "inputs": {"input": "what is #12?"}, "stream": stream, "model_metadata": world.metadata("mistral"),
+        });
+        let request = world.signed(Method::POST, "/v1/prompts/chat/issue_reader", &claims).json(&body);
+        let answer = request.send().await.unwrap();
+        let text = if stream { answer.text().await.unwrap() } else { answer.json::<String>().await.unwrap() };
+        let block = text.split_once("```json\n").unwrap().1.strip_suffix("\n```").unwrap();
+        let block: Value = serde_json::from_str(block).unwrap();
+        assert_eq!(block, json!({"ResourceIdentifierType": "iid", "ResourceIdentifier": "12"}));
+    }
+}

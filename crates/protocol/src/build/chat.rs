@@ -59,10 +59,13 @@ pub fn chat_agent_request(body: &AgentBody, turn: &ChatTurn<'_>) -> ModelRequest
 fn system(body: &AgentBody, turn: &ChatTurn<'_>) -> Vec<ChatMessage> {
     let tools: Vec<String> = turn.tools.iter().map(|t| format!("- {}: {}", t.name, t.description)).collect();
     let names: Vec<&str> = turn.tools.iter().map(|t| t.name).collect();
+    let example = turn.tools.iter().find(|tool| tool.name == "issue_reader").or(turn.tools.first());
     let mut values = Values::new();
     values
         .set("tools", tools.join("\n"))
         .set("tool_names", names.join(", "))
+        .set("example_tool", example.map_or("", |tool| tool.name))
+        .set("example_input", example.map_or("", |tool| tool.example))
         .set("unavailable_resources", body.unavailable_resources.join(", "))
         .set("current_date", turn.current_date);
     internal("chat/react").map(|prompt| prompt.for_family(turn.family).template.render(&values)).unwrap_or_default()

@@ -36,6 +36,8 @@ pub struct Tool {
     pub since: Option<GitlabVersion>,
     /// What the model is told.
     pub description: &'static str,
+    /// An input, as an example.
+    pub example: &'static str,
 }
 
 const V17_5: Option<GitlabVersion> = Some(GitlabVersion { major: 17, minor: 5 });
@@ -48,42 +50,49 @@ pub const TOOLS: &[Tool] = &[
         unit_primitive: "ask_build",
         since: V17_5,
         description: "Reads one CI job (build): its state, stage and log. Input: the job's number, URL, or the words 'current job'.",
+        example: "current job",
     },
     Tool {
         name: "commit_reader",
         unit_primitive: "ask_commit",
         since: V17_5,
         description: "Reads one commit: message, author, changed files. Input: the commit's SHA, URL, or the words 'current commit'.",
+        example: "current commit",
     },
     Tool {
         name: "epic_reader",
         unit_primitive: "ask_epic",
         since: None,
         description: "Reads one epic: title, description, comments, state. Input: its number with &, its URL, or the words 'current epic'.",
+        example: "current epic",
     },
     Tool {
         name: "gitlab_documentation",
         unit_primitive: "documentation_search",
         since: None,
         description: "Searches GitLab's documentation. For questions on how GitLab works or is set up. Input: the question in full.",
+        example: "How do I register a runner?",
     },
     Tool {
         name: "issue_reader",
         unit_primitive: "ask_issue",
         since: None,
         description: "Reads one issue: title, description, comments, labels, state. Input: its number with #, its URL, or the words 'current issue'.",
+        example: "current issue",
     },
     Tool {
         name: "merge_request_reader",
         unit_primitive: "ask_merge_request",
         since: V17_5,
         description: "Reads one merge request: description, changes, comments, state. Input: its number with !, its URL, or the words 'current merge request'.",
+        example: "current merge request",
     },
     Tool {
         name: "work_item_reader",
         unit_primitive: "ask_work_item",
         since: V19,
         description: "Reads one work item (task, objective, incident and the like). Input: its number with #, its URL, or the words 'current work item'.",
+        example: "current work item",
     },
 ];
 
