@@ -48,7 +48,7 @@ enum Command {
     /// The cluster, the operator, a simulated GitLab and Bedrock, and a user's questions.
     Demo {
         #[command(subcommand)]
-        direction: Direction,
+        direction: DemoStep,
         #[command(flatten)]
         which: Which,
     },
@@ -83,6 +83,16 @@ enum Direction {
     Down,
 }
 
+#[derive(Subcommand, Clone, Copy)]
+enum DemoStep {
+    /// Bring it up; what is up already stays.
+    Up,
+    /// Beside what is up: a second gateway with TLS, mirrors, fallbacks and limits, and users who ask.
+    Settings,
+    /// Remove all of it.
+    Down,
+}
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
     let console = Console::new();
@@ -101,9 +111,11 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Build => products::build(console),
         Command::Images { tag, names } => images::build(&names, &tag, console).map(drop),
         Command::Cluster { direction: Direction::Up, which } => cluster_up(&which.options(), console),
-        Command::Demo { direction: Direction::Up, which } => demo::up(&which.options(), console),
-        Command::Cluster { direction: Direction::Down, which }
-        | Command::Demo { direction: Direction::Down, which } => take_down(&which.options(), console),
+        Command::Demo { direction: DemoStep::Up, which } => demo::up(&which.options(), console),
+        Command::Demo { direction: DemoStep::Settings, which } => demo::settings::run(&which.options(), console),
+        Command::Cluster { direction: Direction::Down, which } | Command::Demo { direction: DemoStep::Down, which } => {
+            take_down(&which.options(), console)
+        }
     }
 }
 

@@ -181,9 +181,15 @@ async fn the_scenario_of_the_design_and_the_samples_are_accepted_as_they_are() {
         kubectl::run(control_plane, &["delete", &kind.to_lowercase(), "--all", "-n", "gitlab-duo"], None);
     }
     kubectl::run(control_plane, &["apply", "--validate=strict", "-f", "-"], Some(cases::SCENARIO));
-    let samples = programs::checkout("deploy/samples");
-    let samples = samples.to_str().expect("a path");
-    kubectl::run(control_plane, &["apply", "--validate=strict", "--dry-run=server", "-f", samples], None);
+    control_plane
+        .apply_yaml("{apiVersion: v1, kind: Namespace, metadata: {name: company}}")
+        .await
+        .expect("a namespace");
+    for samples in ["deploy/samples", "deploy/samples/settings", "deploy/demo/settings"] {
+        let samples = programs::checkout(samples);
+        let samples = samples.to_str().expect("a path");
+        kubectl::run(control_plane, &["apply", "--validate=strict", "--dry-run=server", "-f", samples], None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,14 +12,14 @@ use crate::console::{Console, Failure};
 pub(super) fn show(cluster: &NodeCluster, console: &Console) -> Result<(), Failure> {
     let question = "How do I write a unit test for a Ruby method?";
     console.plain(&format!("\n== A developer asks GitLab Duo Chat: {question}"));
-    let chat = ask(cluster, "chat", &json!({"question": question}))?;
+    let chat = ask(cluster, GITLAB, "chat", &json!({"question": question}))?;
     report(console, &chat)?;
 
     let above = "# Returns the greatest common divisor of two integers\ndef gcd(a, b)\n";
     console
         .plain(&format!("\n== The developer's editor asks for code (gcd.rb, cursor at the end):\n{}", indented(above)));
     let body = json!({"file_name": "gcd.rb", "above": above, "below": "\nend\n", "instruction": ""});
-    let code = ask(cluster, "code_generation", &body)?;
+    let code = ask(cluster, GITLAB, "code_generation", &body)?;
     report(console, &code)?;
 
     console.plain("\n== The gateway's log lines for the two");
@@ -39,11 +39,11 @@ pub(super) fn show(cluster: &NodeCluster, console: &Console) -> Result<(), Failu
     Ok(())
 }
 
-/// `POST /_sim/users/ask/WHAT`; the outcome as the simulated GitLab reports it.
-fn ask(cluster: &NodeCluster, what: &str, body: &Value) -> Result<Value, Failure> {
+/// `POST /_sim/users/ask/WHAT`; the outcome as the simulated GitLab, by its path through the API server, reports it.
+pub(super) fn ask(cluster: &NodeCluster, gitlab: &str, what: &str, body: &Value) -> Result<Value, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Other(format!("ask {what}: {error}"));
     let mut kubectl =
-        cluster.kubectl_command(["create", "--raw", &format!("{GITLAB}/_sim/users/ask/{what}"), "-f", "-"]);
+        cluster.kubectl_command(["create", "--raw", &format!("{gitlab}/_sim/users/ask/{what}"), "-f", "-"]);
     kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = kubectl.spawn().map_err(|error| failed(&error))?;
     if let Some(mut input) = child.stdin.take() {

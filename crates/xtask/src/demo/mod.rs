@@ -2,6 +2,7 @@
 
 mod ask;
 mod ready;
+pub(crate) mod settings;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -12,12 +12,18 @@ use crate::console::{Console, Failure};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) fn wait(cluster: &NodeCluster, console: &Console) -> Result<(), Failure> {
+    resources(cluster, &["-A"], GITLAB, console)
+}
+
+/// [`wait`] for those in `place` (arguments of kubectl), which configure this simulated GitLab.
+pub(super) fn resources(cluster: &NodeCluster, place: &[&str], gitlab: &str, console: &Console) -> Result<(), Failure> {
+    let get = [&["get", RESOURCES, "-o", "json"], place].concat();
     console.step("waiting for the resources to be Ready");
     let begin = Instant::now();
     let mut told: BTreeMap<String, String> = BTreeMap::new();
     let mut last_line = Instant::now();
     loop {
-        let text = cluster.kubectl(["get", RESOURCES, "-A", "-o", "json"])?;
+        let text = cluster.kubectl(get.iter().copied())?;
         let list: Value = serde_json::from_str(&text).map_err(Failure::when("kubectl get -o json"))?;
         let now = summary(&list);
         for (name, (_, line)) in &now {
@@ -28,7 +34,7 @@ pub(super) fn wait(cluster: &NodeCluster, console: &Console) -> Result<(), Failu
             }
         }
         // a status of before this run's new GitLab was started is no answer, so GitLab is asked too
-        if !now.is_empty() && now.values().all(|(ready, _)| *ready) && configured(cluster) {
+        if !now.is_empty() && now.values().all(|(ready, _)| *ready) && configured(cluster, gitlab) {
             return Ok(());
         }
         let mut waiting: Vec<&str> =
@@ -55,8 +61,8 @@ pub(super) fn wait(cluster: &NodeCluster, console: &Console) -> Result<(), Failu
 }
 
 /// Whether the simulated GitLab has a gateway URL, models and features.
-fn configured(cluster: &NodeCluster) -> bool {
-    let Ok(text) = cluster.kubectl(["get", "--raw", &format!("{GITLAB}/_sim/state")]) else { return false };
+fn configured(cluster: &NodeCluster, gitlab: &str) -> bool {
+    let Ok(text) = cluster.kubectl(["get", "--raw", &format!("{gitlab}/_sim/state")]) else { return false };
     let state: Value = serde_json::from_str(&text).unwrap_or_default();
     let filled = |key: &str| state[key].as_object().is_some_and(|entries| !entries.is_empty());
     state["settings"]["ai_gateway_url"].is_string() && filled("models") && filled("features")
