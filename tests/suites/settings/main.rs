@@ -11,3 +11,4 @@ mod places;
 mod providers;
 mod scene;
 mod seeing;
+mod telling;
