@@ -57,3 +57,7 @@ bench: build ## what the gateway costs, beside nginx and a bare hyper proxy (5 m
 .PHONY: soak
 soak: build ## ten minutes of load with faults (SOAK_SECONDS=600): nothing lost, nothing hanging, nothing growing
 	@tests/bench/soak.sh
+
+.PHONY: fuzz
+fuzz: setup ## hostile input for every decoder, for longer than the tests do (FUZZ_CASES=20000)
+	PROPTEST_CASES=$${FUZZ_CASES:-20000} cargo test --package duo-protocol --test fuzz

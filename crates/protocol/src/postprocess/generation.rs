@@ -67,6 +67,7 @@ mod tests {
         for (text, above, wanted) in table {
             assert_eq!(generation(text, Family::Claude3, "ruby", above), wanted, "{text:?}");
         }
+        assert_eq!(generation("hm</think>def a", Family::Qwen, "ruby", ""), "def a", "trap: Qwen leaks its thoughts");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) struct Steps {
 impl Steps {
     pub(super) fn new(family: Family, lang: &str, markers: MarkerFilter) -> Self {
         Steps {
-            think: ThinkFilter::new(false),
+            think: ThinkFilter::new(family == Family::Qwen),
             markers,
             unescape: Unescape::new(family == Family::Mixtral),
             fences: FenceFilter::new(lang != "markdown"),
