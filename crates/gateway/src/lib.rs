@@ -4,7 +4,8 @@
 //! [`inference`] (which model, whose turn, counting; the rules are [`resilience`]) → [`upstream`] (the model server's
 //! client). What may be called with which key
 //! is [`active`], one immutable value joined from [`settings`] and [`config_store`]. All that is pure (bodies, prompts,
-//! formats, parsers) is the crate `duo-protocol`. This program never talks to the Kubernetes API.
+//! formats, parsers) is the crate `duo-protocol`. What it tells of its work
+//! ([`logging`], [`metrics`], [`telemetry`]) is listed in `SIGNALS.md`. This program never talks to the Kubernetes API.
 
 pub mod active;
 mod admin;

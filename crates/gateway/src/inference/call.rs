@@ -14,7 +14,7 @@ use super::classes::{error_class, finish_label};
 use crate::app::App;
 use crate::context::RequestContext;
 use crate::logging::seconds;
-use crate::metrics::{GenAiLabels, Operation, provider_name};
+use crate::metrics::{ChunkGroup, GenAiLabels, Operation, provider_name};
 use crate::telemetry::{Kind, Passed, Span, SpanContext};
 use crate::upstream::{ModelStream, Place};
 
@@ -101,7 +101,20 @@ impl Call {
 
     /// Goes on counting while the stream passes.
     pub(super) fn stream(self, inner: ModelStream) -> ModelStream {
-        Box::pin(Counted { inner, call: self })
+        // how the stream ends is not known yet; its pieces came well
+        let chunks = self.app.metrics.chunks(&GenAiLabels { error_type: "", ..self.labels() });
+        Box::pin(Counted { inner, call: self, chunks, last: None })
+    }
+
+    fn labels(&self) -> GenAiLabels {
+        let model = self.app.metrics.names.model_id.value(Some(self.place.model()));
+        GenAiLabels {
+            gen_ai_provider_name: provider_name(&self.place.identifier.provider),
+            gen_ai_operation_name: self.operation.as_str(),
+            gen_ai_request_model: model,
+            gen_ai_response_model: model,
+            error_type: self.class,
+        }
     }
 
     fn span(&self, span: SpanContext) {
@@ -145,17 +158,8 @@ impl Drop for Call {
         if self.class == "cancelled" && self.first.is_none() && self.started.elapsed() >= self.patience {
             self.class = "timeout";
         }
-        let names = &self.app.metrics.names;
-        let model = names.model_id.value(Some(self.place.model()));
-        let labels = GenAiLabels {
-            gen_ai_provider_name: provider_name(&self.place.identifier.provider),
-            gen_ai_operation_name: self.operation.as_str(),
-            gen_ai_request_model: model,
-            gen_ai_response_model: model,
-            error_type: self.class,
-        };
         let first = self.first.filter(|_| self.streaming);
-        self.app.metrics.called(&labels, self.started.elapsed(), first, self.usage.as_ref());
+        self.app.metrics.called(&self.labels(), self.started.elapsed(), first, self.usage.as_ref());
         if let Some(span) = self.span {
             self.span(span);
         }
@@ -165,17 +169,25 @@ impl Drop for Call {
 struct Counted {
     inner: ModelStream,
     call: Call,
+    chunks: Arc<ChunkGroup>,
+    last: Option<Instant>,
 }
 
 impl Stream for Counted {
     type Item = Result<ModelEvent, UpstreamFailure>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.inner.as_mut().poll_next(cx);
-        let call = &mut self.call;
+        let this = &mut *self;
+        let polled = this.inner.as_mut().poll_next(cx);
+        let call = &mut this.call;
         if let Poll::Ready(Some(event)) = &polled {
             match event {
-                Ok(ModelEvent::Text(_)) => {}
+                Ok(ModelEvent::Text(_)) => {
+                    let now = Instant::now();
+                    if let Some(last) = this.last.replace(now) {
+                        this.chunks.between.observe(now.saturating_duration_since(last).as_secs_f64());
+                    }
+                }
                 Ok(ModelEvent::Stop(reason)) => call.stopped(reason),
                 Ok(ModelEvent::Usage(usage)) => call.usage = Some(*usage),
                 Err(failure) => call.failed(failure),

@@ -125,12 +125,9 @@ impl<'a> Inference<'a> {
         let started = tokio::time::Instant::from_std(context.started());
         let prompts = PromptLog::wanted(served, feature, &target.name);
         let calls = Arc::default();
-        Ok(Self { served, feature, surface, target, timeouts, started, operation: Operation::Chat, calls, prompts })
-    }
-
-    /// The same for vectors of texts.
-    pub fn of_embeddings(self) -> Self {
-        Self { operation: Operation::Embeddings, ..self }
+        let vectors = feature.unit_primitive.starts_with("generate_embeddings");
+        let operation = if vectors { Operation::Embeddings } else { Operation::Chat };
+        Ok(Self { served, feature, surface, target, timeouts, started, operation, calls, prompts })
     }
 
     /// The family that the request names; answers name it, whoever gave them.

@@ -42,6 +42,7 @@ pub fn provider_name(provider: &Provider) -> &'static str {
         "bedrock" => "aws.bedrock",
         "azure" => "azure.ai.openai",
         "vertex_ai" => "gcp.vertex_ai",
+        "bedrock_mantle" => "aws.bedrock",
         "anthropic" => "anthropic",
         // what speaks OpenAI's protocol is called so by the conventions, whoever made it
         _ => "openai",
@@ -87,7 +88,7 @@ pub struct GenAiLabels {
 
 impl Labels for GenAiLabels {
     fn coarser(&self) -> Option<Self> {
-        (self.gen_ai_request_model != OTHER).then(|| Self {
+        (self.gen_ai_request_model != OTHER).then_some(Self {
             gen_ai_provider_name: OTHER,
             gen_ai_operation_name: OTHER,
             gen_ai_request_model: OTHER,
@@ -137,6 +138,15 @@ group! {
         first: Histogram = Histogram::new(TO_FIRST),
             Histogram("gen_ai_client_operation_time_to_first_chunk_seconds",
                 "Time to the first piece of a model server's stream in seconds");
+    }
+}
+
+group! {
+    /// The further pieces of a model server's stream.
+    ChunkGroup {
+        between: Histogram = Histogram::new(PER_TOKEN),
+            Histogram("gen_ai_client_operation_time_per_output_chunk_seconds",
+                "Time between the pieces of a model server's stream in seconds");
     }
 }
 

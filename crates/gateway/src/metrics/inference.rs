@@ -116,7 +116,7 @@ impl Labels for InferenceLabels {
         if self.client != ANY_CLIENT {
             return Some(Self { client: ANY_CLIENT, ..self.clone() });
         }
-        (self.model_engine != OTHER).then(|| Self {
+        (self.model_engine != OTHER).then_some(Self {
             model_engine: OTHER,
             model_name: OTHER,
             client: ANY_CLIENT,

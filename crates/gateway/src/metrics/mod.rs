@@ -25,8 +25,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::settings::ModelLimit;
+pub use genai::{ChunkGroup, GenAiLabels, Operation, TokenLabels, provider_name};
 use genai::{ClientGroup, FirstChunkGroup, FirstTokenGroup, PerTokenGroup, ServerGroup, TokenGroup};
-pub use genai::{GenAiLabels, Operation, TokenLabels, provider_name};
 pub use inference::{ClientLabels, InferenceLabels, ModelLabels};
 use inference::{InferenceGroup, MaxConcurrent, MaxInput, MaxOutput, MaxTotal, ModelGauges};
 pub use names::{Bounded, Names};
@@ -133,6 +133,7 @@ pub struct Metrics {
     per_token: Series<GenAiLabels, PerTokenGroup>,
     client: Series<GenAiLabels, ClientGroup>,
     first_chunk: Series<GenAiLabels, FirstChunkGroup>,
+    chunks: Series<GenAiLabels, ChunkGroup>,
     tokens: Series<TokenLabels, TokenGroup>,
     spend: Series<SpendLabels, SpendGroup>,
     cost: Series<CostLabels, CostGroup>,
@@ -183,6 +184,7 @@ impl Metrics {
             per_token: Series::new(192),
             client: Series::new(192),
             first_chunk: Series::new(192),
+            chunks: Series::new(192),
             tokens: Series::new(192),
             spend: Series::new(1024),
             cost: Series::new(1024),
@@ -220,6 +222,7 @@ impl Metrics {
         r.register_collector(Box::new(self.per_token.clone()));
         r.register_collector(Box::new(self.client.clone()));
         r.register_collector(Box::new(self.first_chunk.clone()));
+        r.register_collector(Box::new(self.chunks.clone()));
         r.register_collector(Box::new(self.tokens.clone()));
         r.register_collector(Box::new(self.spend.clone()));
         r.register_collector(Box::new(self.cost.clone()));
@@ -332,6 +335,11 @@ impl Metrics {
             let rest = time.saturating_sub(first).as_secs_f64();
             self.per_token.get(labels).per_token.observe(rest / f64::from(tokens - 1));
         }
+    }
+
+    /// For the times between the pieces of one stream.
+    pub fn chunks(&self, labels: &GenAiLabels) -> Arc<ChunkGroup> {
+        self.chunks.get(labels)
     }
 
     /// A single call of a model server has ended.

@@ -1,7 +1,9 @@
-//! No secret and no prompt in any log line, error or metric, at any level and from any library.
+//! No secret, no prompt and no answer in any log line, audit line, error, metric or trace, at any level and from any
+//! library.
 
 use serde_json::json;
 
+use crate::support::collector::Collector;
 use crate::support::world::TRACED;
 use crate::support::{Key, Script, World, config_folder};
 
@@ -15,8 +17,9 @@ models:
 ";
 
 #[tokio::test]
-async fn logs_errors_and_metrics_hold_no_secret_and_no_prompt() {
+async fn logs_errors_metrics_and_traces_hold_no_secret_no_prompt_and_no_answer() {
     let signing = Key::number(2, "").pem;
+    let collector = Collector::start().await;
     let slot = std::sync::Mutex::new(None);
     let world = World::with(Script::Say("ANSWER-OF-THE-MODEL".into()), |settings, issuer, upstream| {
         let files = [
@@ -30,6 +33,8 @@ async fn logs_errors_and_metrics_hold_no_secret_and_no_prompt() {
         settings.config_file = Some(folder.path().join("config.yaml"));
         settings.custom_models.extra_headers = vec![("x-extra".parse().unwrap(), "EXTRASECRET".parse().unwrap())];
         settings.logging.level = tracing::Level::TRACE;
+        settings.telemetry.url = Some(collector.url.clone());
+        settings.telemetry.headers.insert("authorization", "COLLECTORSECRET".parse().unwrap());
         *slot.lock().unwrap() = Some(folder);
     })
     .await;
@@ -72,8 +77,16 @@ async fn logs_errors_and_metrics_hold_no_secret_and_no_prompt() {
     texts.push(world.post("/v2/code/completions", &body).await.text().await.unwrap());
     world.access(11).await;
 
-    texts.extend([world.logs.text(), world.metrics().await, world.hash().await.to_string()]);
+    texts.extend([world.metrics().await, world.hash().await.to_string()]);
     let token = world.key.sign(&crate::support::claims());
+    let World { gateway, logs, .. } = world;
+    gateway.stop().await;
+    let lines = logs.text();
+    assert!(lines.contains("\"type\":\"audit\""), "{lines}");
+    texts.push(lines);
+    let spans: Vec<String> = collector.spans().iter().map(|span| format!("{span:?}")).collect();
+    assert!(spans.len() > 10, "{} spans", spans.len());
+    texts.extend(spans);
     let signature = token.rsplit('.').next().unwrap().to_owned();
     let key_line = signing.lines().nth(3).unwrap().to_owned();
     for text in &texts {
@@ -82,6 +95,7 @@ async fn logs_errors_and_metrics_hold_no_secret_and_no_prompt() {
             "REQUESTSECRET",
             "EXTRASECRET",
             "URLSECRET",
+            "COLLECTORSECRET",
             "PROMPT-OF-THE-USER-WHO-TYPES-A-LOT",
             "ANSWER-OF-THE-MODEL",
             "eyJ",
