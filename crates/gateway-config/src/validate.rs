@@ -1,5 +1,6 @@
 //! The rules of a configuration. Pure; looks at no file.
 
+mod calls;
 mod places;
 mod providers;
 mod signals;
@@ -45,6 +46,7 @@ pub(crate) fn validate(config: &GatewayConfig) -> Result<(), ConfigError> {
     providers::providers(config)?;
     signals::signals(config)?;
     places::places(config)?;
+    calls::calls(config)?;
     models(config)
 }
 

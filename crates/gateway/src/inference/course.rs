@@ -3,7 +3,7 @@
 //!
 //! The model's own places come first: each is called at most once, the next one at once when one fails; then calls are
 //! made again, after pauses, as far as the model's rule and budget allow. Then each fallback in the same manner. A
-//! fault of the request ends it, and so does the time. A connection check asks for the model itself and for an answer
+//! fault of the request, found by a place of its own, ends it, and so does the time. A connection check asks for the model itself and for an answer
 //! within 3 s: it makes no call again and asks no fallback, and it calls places that are otherwise left alone.
 
 use std::future::Future;
@@ -282,7 +282,9 @@ impl Course<'_> {
             }
             Err(failure) => {
                 attempt.failed(&failure, now.into_std());
-                let end = verdict(&failure) == Verdict::TheRequests || now >= self.deadline;
+                // a fallback may refuse what the model itself would take, for its smaller window
+                let requests = verdict(&failure) == Verdict::TheRequests && member < self.target.own;
+                let end = requests || now >= self.deadline;
                 self.lost.failures.push(FailedCall { member, failure, took });
                 Err(if end { Next::End } else { Next::On })
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use duo_protocol::failure::{FailureAnswer, Surface, answer_for};
 use duo_protocol::model::UpstreamFailure;
 
-use crate::resilience::{Verdict, retry_after, verdict};
+use crate::resilience::retry_after;
 use crate::upstream::Declared;
 
 /// Failed fallbacks named in an answer, and calls in a log line, at most.
@@ -29,12 +29,10 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    /// The failure that tells most: a fault of the request; else the last of the model's own places, because it is
-    /// the model that the user asked and the administrator declared; else that they are left alone.
+    /// The failure that tells most: the last of the model's own places, because it is the model that the user asked and
+    /// the administrator declared; else that they are left alone.
     pub(super) fn telling(&self, target: &Declared) -> UpstreamFailure {
-        let own = || self.failures.iter().filter(|call| call.member < target.own);
-        let requests = self.failures.last().filter(|call| verdict(&call.failure) == Verdict::TheRequests);
-        if let Some(call) = requests.or_else(|| own().next_back()) {
+        if let Some(call) = self.failures.iter().rfind(|call| call.member < target.own) {
             return call.failure.clone();
         }
         let Some((member, wait)) = self.left_alone.iter().min_by_key(|(_, wait)| *wait) else {

@@ -23,6 +23,7 @@ mod process;
 mod prompts;
 mod providers;
 mod reload;
+mod resilience;
 mod secrets;
 mod seeing;
 mod signals;

@@ -33,6 +33,8 @@ pub enum Script {
     Flood,
     /// Accepts and never answers.
     Silent,
+    /// Each call the next of these; the last stays.
+    InTurn(Vec<Script>),
 }
 
 /// A call that came in.
@@ -89,10 +91,20 @@ impl Upstream {
         self.received().pop().expect("the model server was called")
     }
 
+    /// Calls that came in so far.
+    pub fn calls(&self) -> usize {
+        self.shared.received.lock().unwrap().len()
+    }
+
     /// Waits until a call's client has gone.
     pub async fn cancelled(&self) {
+        self.gone(1).await;
+    }
+
+    /// Waits until so many calls' clients have gone.
+    pub async fn gone(&self, calls: usize) {
         let mut watch = self.shared.cancelled.subscribe();
-        watch.wait_for(|count| *count > 0).await.unwrap();
+        watch.wait_for(|count| *count >= calls).await.unwrap();
     }
 }
 
@@ -105,12 +117,21 @@ impl Drop for Gone {
     }
 }
 
+fn next(script: &mut Script) -> Script {
+    match script {
+        Script::InTurn(scripts) if scripts.len() > 1 => scripts.remove(0),
+        Script::InTurn(scripts) => scripts[0].clone(),
+        one => one.clone(),
+    }
+}
+
 async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let stream = body["stream"] == json!(true);
     shared.received.lock().unwrap().push(Received { path: uri.path().into(), headers, body });
-    let script = shared.script.lock().unwrap().clone();
+    let script = next(&mut shared.script.lock().unwrap());
     match script {
+        Script::InTurn(_) => unreachable!("one of them was taken"),
         Script::Say(text) if stream => {
             let mut out: String = text.split_inclusive(' ').map(chunk).collect();
             out.push_str(&end("stop"));

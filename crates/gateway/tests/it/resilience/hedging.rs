@@ -1,0 +1,79 @@
+//! Second calls of slow completions.
+
+use super::{complete, metric, model, say, stream};
+use crate::support::world::eventually;
+use crate::support::{Script, Upstream, World, claims};
+
+/// So many calls have to be known before one counts as slow.
+const KNOWN: usize = 10;
+
+async fn learn(world: &World) {
+    for _ in 0..KNOWN {
+        assert_eq!(complete(world).await.status(), 200);
+        assert_eq!(stream(world).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_completion_gets_a_second_call_and_the_first_answer_counts() {
+    let (world, _folder) = model("  hedging: {minDelayMilliseconds: 1}\n  retries: {attempts: 0}", say()).await;
+    learn(&world).await;
+    let (before, hedged) = (world.upstream.calls(), metric(&world, "duo_gateway_hedges_total{model=\"vllm\"}").await);
+    world.upstream.script(Script::InTurn(vec![Script::Silent, say()]));
+    assert_eq!(complete(&world).await.status(), 200);
+    world.upstream.gone(1).await;
+    world.upstream.script(Script::InTurn(vec![Script::Silent, say()]));
+    assert!(stream(&world).await.text().await.unwrap().contains("hello"));
+    world.upstream.gone(2).await;
+    assert_eq!(world.upstream.calls(), before + 4);
+    assert_eq!(metric(&world, "duo_gateway_hedges_total{model=\"vllm\"}").await, hedged + 2.0);
+    assert!(metric(&world, "duo_gateway_hedges_won_total{model=\"vllm\"}").await >= 2.0);
+    // what the loser read is not counted: one answer, one count
+    let line = world.access(2 * KNOWN + 1).await.pop().unwrap();
+    assert_eq!(line["input_tokens"], 11, "{line}");
+}
+
+#[tokio::test]
+async fn the_second_call_goes_to_another_replica() {
+    let b = Upstream::start(say()).await;
+    let rules = format!("  hedging: {{minDelayMilliseconds: 1}}\n  replicas: [{{endpoint: {}, weight: 0}}]", b.url);
+    let (world, _folder) = model(&rules, say()).await;
+    learn(&world).await;
+    let before = b.calls();
+    world.upstream.script(Script::Silent);
+    assert_eq!(complete(&world).await.status(), 200);
+    assert_eq!(b.calls(), before + 1);
+    world.upstream.cancelled().await;
+}
+
+#[tokio::test]
+async fn without_the_setting_or_before_its_time_or_for_other_features_there_is_none() {
+    let times = "  timeouts: {overallSeconds: 1}\n  retries: {attempts: 0}\n";
+    for rules in ["", "  hedging: {minDelayMilliseconds: 60000}"] {
+        let (world, _folder) = model(&format!("{times}{rules}"), say()).await;
+        learn(&world).await;
+        let before = world.upstream.calls();
+        world.upstream.script(Script::InTurn(vec![Script::Silent, say()]));
+        assert_eq!(complete(&world).await.status(), 504, "{rules}");
+        assert_eq!(world.upstream.calls(), before + 1);
+    }
+    let (world, _folder) = model(&format!("{times}  hedging: {{minDelayMilliseconds: 1}}"), say()).await;
+    learn(&world).await;
+    let before = world.upstream.calls();
+    world.upstream.script(Script::InTurn(vec![Script::Silent, say()]));
+    assert_eq!(world.post("/v3/code/completions", &world.generation(false)).await.status(), 504);
+    assert_eq!(world.upstream.calls(), before + 1);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_both_calls_with_it() {
+    let (world, _folder) = model("  hedging: {minDelayMilliseconds: 1}", say()).await;
+    learn(&world).await;
+    let before = world.upstream.calls();
+    world.upstream.script(Script::Silent);
+    let request = world.signed(reqwest::Method::POST, "/v2/code/completions", &claims()).json(&world.completion());
+    let asking = tokio::spawn(request.send());
+    eventually("both calls", || (world.upstream.calls() == before + 2).then_some(())).await;
+    asking.abort();
+    world.upstream.gone(2).await;
+}
