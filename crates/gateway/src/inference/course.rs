@@ -3,8 +3,9 @@
 //!
 //! The model's own places come first: each is called at most once, the next one at once when one fails; then calls are
 //! made again, after pauses, as far as the model's rule and budget allow. Then each fallback in the same manner. A
-//! fault of the request, found by a place of its own, ends it, and so does the time. A connection check asks for the model itself and for an answer
-//! within 3 s: it makes no call again and asks no fallback, and it calls places that are otherwise left alone.
+//! fault of the request, found by one of the model's own places, ends it, and so does the time. A connection check asks
+//! for the model itself and for an answer within 3 s: it makes no call again and asks no fallback, and it calls places
+//! that are otherwise left alone.
 
 use std::future::Future;
 use std::ops::Range;
