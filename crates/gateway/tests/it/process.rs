@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use crate::support::config_folder;
 
 /// The program with these variables and no others.
-fn program(variables: &[(&str, &str)]) -> Command {
+pub fn program(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_duo-gateway"));
     command.env_clear().envs(variables.iter().copied()).stderr(Stdio::piped()).stdin(Stdio::null());
     command
 }
 
-const FREE: [(&str, &str); 6] = [
+pub const FREE: [(&str, &str); 6] = [
     ("AIGW_FASTAPI__API_HOST", "127.0.0.1"),
     ("AIGW_FASTAPI__API_PORT", "0"),
     ("AIGW_FASTAPI__METRICS_HOST", "127.0.0.1"),
@@ -24,10 +24,10 @@ const FREE: [(&str, &str); 6] = [
 ];
 
 /// A started program; killed when dropped.
-struct Started {
+pub struct Started {
     child: Child,
     lines: BufReader<std::process::ChildStderr>,
-    api: String,
+    pub api: String,
 }
 
 impl Drop for Started {
@@ -38,7 +38,7 @@ impl Drop for Started {
 }
 
 impl Started {
-    fn new(more: &[(&str, &str)]) -> Self {
+    pub fn new(more: &[(&str, &str)]) -> Self {
         let variables: Vec<(&str, &str)> = FREE.iter().chain(more).copied().collect();
         let mut child = program(&variables).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());

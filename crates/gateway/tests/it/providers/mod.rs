@@ -1,5 +1,6 @@
 //! What is sent to each kind of model server, how its answers are read, and as whom it is called.
 
+mod chain;
 mod doors;
 mod frames;
 mod golden;

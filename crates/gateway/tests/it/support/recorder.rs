@@ -108,7 +108,8 @@ async fn handle(
     body: Bytes,
 ) -> Response {
     // what a client sends through a proxy names the host, too
-    let target = if uri.scheme().is_some() { uri.to_string() } else { uri.path_and_query().unwrap().to_string() };
+    let whole = uri.scheme().is_some() || uri.path_and_query().is_none();
+    let target = if whole { uri.to_string() } else { uri.path_and_query().unwrap().to_string() };
     let noted = Noted { method, target, headers, body };
     let reply = (shared.answer)(&noted);
     shared.noted.lock().unwrap().push(noted);
