@@ -132,12 +132,13 @@ mod tests {
 
     #[test]
     fn line_ends_comments_names_and_a_missing_last_blank_line() {
-        let table: [(&str, &[&str]); 7] = [
+        let table: [(&str, &[&str]); 8] = [
             ("data: a\n\ndata: b\n\n", &["a", "b"]),
             ("data: a\r\n\r\ndata: b\r\n\r\n", &["a", "b"]),
             ("data: a\r\rdata:b\r\r", &["a", "b"]),
             (": ping\n\ndata: a\n\n", &["a"]),
             ("data: a\ndata: b\n\n", &["a\nb"]),
+            ("data: a\r\ndata: b\r\n\r\n", &["a\nb"]),
             ("data: a\n\ndata: [DONE]", &["a", "[DONE]"]),
             ("\u{feff}data: a\n\nid: 1\n\n", &["a"]),
         ];

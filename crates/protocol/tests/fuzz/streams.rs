@@ -62,7 +62,16 @@ fn sse<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<SseEvent>> 
 fn any_split_gives_the_same_events(input: &[u8]) -> Outcome {
     let whole = sse([input]);
     prop_assert_eq!(sse(pieces(input, seed(input))), whole.clone());
-    prop_assert_eq!(sse(input.chunks(1)), whole);
+    prop_assert_eq!(sse(input.chunks(1)), whole.clone());
+    // the three line ends are one
+    if !input.contains(&b'\r') {
+        for end in [&b"\r\n"[..], b"\r"] {
+            let other: Vec<u8> =
+                input.iter().flat_map(|byte| if *byte == b'\n' { end.to_vec() } else { vec![*byte] }).collect();
+            prop_assert_eq!(sse([other.as_slice()]), whole.clone());
+            prop_assert_eq!(sse(pieces(&other, seed(input))), whole.clone());
+        }
+    }
     Ok(())
 }
 
