@@ -89,6 +89,9 @@ struct Cut {
     outside: Option<isize>,
     /// The completion opened a block on the cursor's line.
     statement: bool,
+    /// The next line of code tells whether the cursor's line begins a block: by a deeper indentation (end words) or by
+    /// an opening bracket on a line of its own.
+    undecided: bool,
     closed: bool,
     /// Tabs or blanks, once a line was indented.
     indented_by: Option<char>,
@@ -121,6 +124,7 @@ impl Cut {
             head: Some(head.to_owned()),
             outside: None,
             statement: false,
+            undecided: false,
             closed: false,
             indented_by: head.chars().next().filter(|c| matches!(c, ' ' | '\t')),
             line: String::new(),
@@ -218,7 +222,24 @@ impl Cut {
         }
         let Some(own) = self.indent(&whole) else { return };
         self.statement = opens && !head.trim().is_empty();
+        self.undecided = !self.statement && !head.trim().is_empty() && self.layout != Layout::Indent;
         self.outside = Some(if self.statement { own } else { own - 1 });
+    }
+
+    /// The first line of code behind the cursor's.
+    fn second_line(&mut self, indent: isize, code: &str) {
+        let (Some(outside), []) = (self.outside, self.scan.open.as_slice()) else { return };
+        if !std::mem::take(&mut self.undecided) {
+            return;
+        }
+        let own = outside + 1;
+        self.statement = match self.layout {
+            Layout::Braces => indent == own && code.starts_with('{'),
+            _ => indent > own,
+        };
+        if self.statement {
+            self.outside = Some(own);
+        }
     }
 
     /// The indentation of a line in characters; a mixture of tabs and blanks ends all cutting.
@@ -239,13 +260,16 @@ impl Cut {
             return false;
         };
         let code = line.trim_start();
+        self.second_line(indent, code);
         let closer = self.closer(code);
         let outside = *self.outside.get_or_insert(if closer.is_some() { indent } else { indent - 1 });
         if indent > outside {
             return false;
         }
         let depth = self.scan.open.len();
-        self.closed |= self.scan.unmatched || self.statement && depth == 0;
+        let ends_by_bracket = self.layout == Layout::Braces && self.statement && depth == 0;
+        // the bracket that opens the block is about to come
+        self.closed |= self.scan.unmatched || ends_by_bracket && !code.starts_with('{');
         if depth > 0 {
             // a bracket of the cursor's line may be closed by the code behind the cursor already
             return depth <= self.opened_before && closer.is_some_and(|c| self.closers.close(indent, c));
@@ -256,6 +280,12 @@ impl Cut {
         }
         if self.syntax.goes_on(code) {
             return false;
+        }
+        if let (Layout::Ends(_), false, Some(outside)) = (self.layout, self.closed, &mut self.outside)
+            && std::mem::take(&mut self.statement)
+        {
+            // it had no end of its own: an end word at this indentation belongs to what comes now
+            *outside -= 1;
         }
         self.closed || self.layout == Layout::Indent
     }

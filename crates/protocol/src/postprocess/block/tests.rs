@@ -45,6 +45,15 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("ruby", "class A\n  def a\n    ", "x¦\n  end\nend\n", "\n  end\nend\n"),
     ("ruby", "  def a\n    ", "if x\n      y\n    else\n      z\n    end\n  rescue E\n    w\n  end¦\n  foo\n", ""),
     ("ruby", "    ", "a = 1\nputs a\n", ""),
+    ("ruby", "def hello_world", "\n  puts 'hi'\nend¦\n\ndef other\nend\n", ""),
+    ("ruby", "  def a", "\n    b\n  rescue E\n    c\n  end¦\n\n  def d\n  end\nend", ""),
+    ("ruby", "  def a", "\n    b¦\n  end\n", "\n  end\nend\n"),
+    ("ruby", "  x = a", "\n    .b\n  if y\n    z\n  end\n  w", "\nend\n"),
+    ("ruby", "  x = [1,", "\n    2]\n  if y\n    z\n  end\n  w", "\nend\n"),
+    ("ruby", "  x = 1", "\n  if y\n    z\n  end\n  w", "\nend\n"),
+    ("c#", "  void A()", "\n  {\n    b();\n  }¦\n\n  void C()\n  {\n  }\n", "\n}\n"),
+    ("c#", "  if (a)", "\n  {\n    b();\n  }\n  else\n  {\n    c();\n  }¦\n  d();\n", "\n}\n"),
+    ("c#", "  a();", "\n  b();\n  {\n    c();\n  }\n  d();", "\n}\n"),
     ("lua", "function a()\n  ", "return 1\nend¦\n\nlocal b = 2", ""),
     ("shell", "if a; then\n  ", "b\nelse\n  c\nfi¦\nd\n", ""),
     ("elixir", "  def a do\n    ", ":ok\n  end¦\n\n  def b, do: 1\n", ""),
@@ -90,32 +99,49 @@ fn a_line_or_a_comment_that_is_too_long_to_be_held_passes() {
     }
 }
 
+/// Language, what opens a block behind its head, what closes it at its indentation, code above, code of its own behind.
+const NESTING: [(&str, &str, &str, &str, &str); 3] = [
+    ("javascript", "if (a) {", "}", "fn a() {\n  ", "\n\nfn b() {\n}\n"),
+    ("ruby", "if a", "end", "def a\n  ", "\n\ndef b\nend\n"),
+    ("python", "if a:", "", "def a():\n  ", "\n\ndef b():\n  pass\n"),
+];
+
 /// Lines of code that are nested as their indentation says, `depth` deep.
-fn block(depth: usize) -> impl Strategy<Value = String> {
+fn block(language: usize, depth: usize) -> BoxedStrategy<String> {
     let pad = "  ".repeat(depth);
+    let (_, open, close, ..) = NESTING[language];
     let leaf = {
         let pad = pad.clone();
         (0..4usize).prop_map(move |n| format!("{pad}x{n} = f({n})\n"))
     };
-    proptest::collection::vec(leaf, 1..4).prop_flat_map(move |lines| {
-        let pad = pad.clone();
-        let inner = if depth < 4 { block(depth + 1).boxed() } else { Just(String::new()).boxed() };
-        (Just(lines.concat()), inner, any::<bool>(), 0..3usize).prop_map(move |(lines, inner, nested, blank)| {
-            let gap = "\n".repeat(blank);
-            if nested { format!("{lines}{gap}{pad}if (a) {{\n{inner}{pad}}}\n{lines}") } else { lines }
+    let inner =
+        if depth < 4 { block(language, depth + 1) } else { leaf.clone().prop_map(|l| format!("  {l}")).boxed() };
+    (proptest::collection::vec(leaf, 1..4), inner, any::<bool>(), 0..3usize)
+        .prop_map(move |(lines, inner, nested, blank)| {
+            let (lines, gap) = (lines.concat(), "\n".repeat(blank));
+            let end = if close.is_empty() { String::new() } else { format!("{pad}{close}\n") };
+            if nested { format!("{lines}{gap}{pad}{open}\n{inner}{end}{lines}") } else { lines }
         })
-    })
+        .boxed()
 }
 
 proptest! {
     #[test]
-    fn a_well_formed_block_is_never_cut_short(body in block(1)) {
-        let body = body.trim_start().trim_end();
-        let (above, after) = ("fn a() {\n  ", "\n\nfn b() {\n}\n");
-        prop_assert_eq!(within_block(body, "javascript", above, "\n}\n"), body);
-        let closed = format!("{body}\n}}");
-        prop_assert_eq!(within_block(&format!("{closed}{after}"), "javascript", above, ""), closed.as_str());
-        prop_assert_eq!(within_block(&format!("{closed}{after}"), "javascript", above, "\n}\n"), body);
+    fn a_well_formed_block_is_never_cut_short(
+        (language, body) in (0..NESTING.len()).prop_flat_map(|language| (Just(language), block(language, 1))),
+    ) {
+        let body = body.trim();
+        let (lang, _, close, above, after) = NESTING[language];
+        let end = format!("\n{close}\n");
+        prop_assert_eq!(within_block(body, lang, above, &end), body);
+        let closed = format!("{body}\n{close}");
+        let closed = closed.trim_end();
+        prop_assert_eq!(within_block(&format!("{closed}{after}"), lang, above, ""), closed);
+        prop_assert_eq!(within_block(&format!("{closed}{after}"), lang, above, &end), body);
+        // the same with the whole definition written by the model
+        let (definition, first) = above.trim_end().split_at(above.find('\n').unwrap());
+        let whole = format!("{first}\n  {closed}");
+        prop_assert_eq!(within_block(&format!("{whole}{after}"), lang, definition, ""), whole);
     }
 
     #[test]
