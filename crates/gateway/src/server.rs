@@ -123,7 +123,7 @@ async fn respond(
 /// A path with a trailing slash leads to the one without, where there is one.
 fn unknown(path: &str, query: Option<&str>) -> Answer {
     let trimmed = path.trim_end_matches('/');
-    if trimmed.len() < path.len() && trimmed.starts_with("/v") && Route::find(trimmed).is_some() {
+    if trimmed.len() < path.len() && Route::find(trimmed).is_some() {
         let target = query.map_or_else(|| trimmed.to_owned(), |query| format!("{trimmed}?{query}"));
         if let Ok(location) = HeaderValue::from_str(&target) {
             let mut answer = answer::with_type(StatusCode::TEMPORARY_REDIRECT, "text/plain", Body::empty());
@@ -138,7 +138,10 @@ fn unknown(path: &str, query: Option<&str>) -> Answer {
 
 /// Any origin, any header, POST only.
 fn preflight(headers: &HeaderMap) -> Answer {
-    let mut answer = answer::with_type(StatusCode::OK, "text/plain; charset=utf-8", "OK");
+    let post = headers.get(ACCESS_CONTROL_REQUEST_METHOD).is_some_and(|method| method == Method::POST.as_str());
+    let (status, text) =
+        if post { (StatusCode::OK, "OK") } else { (StatusCode::BAD_REQUEST, "Disallowed CORS method") };
+    let mut answer = answer::with_type(status, "text/plain; charset=utf-8", text);
     let out = answer.headers_mut();
     out.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
     out.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::encode::{ChatLines, body};
 use super::{Early, Served, early, forbidden, today};
 use crate::answer::{self, Answer};
+use crate::auth::Identity;
 use crate::inference::{DUO_CHAT, Inference};
 use crate::upstream::Place;
 
@@ -19,7 +20,11 @@ pub(super) async fn agent(served: &Served) -> Result<Answer, Early> {
     if !served.identity.may_any(&CHAT) {
         return Err(forbidden("Unauthorized to access duo chat"));
     }
+    let version = served.header("x-gitlab-version").and_then(GitlabVersion::parse);
     let request = AgentBody::parse(&served.body)?;
+    if !may_chat(&served.identity, version, &request) {
+        return Err(forbidden("Unauthorized to access duo chat"));
+    }
     if let Some(text) = request.refusal() {
         return Err(early(StatusCode::BAD_REQUEST, text));
     }
@@ -30,7 +35,6 @@ pub(super) async fn agent(served: &Served) -> Result<Answer, Early> {
     }
     let selection = request.select()?;
     let inference = Inference::prepare(served, &selection, DUO_CHAT, Surface::Feature)?;
-    let version = served.header("x-gitlab-version").and_then(GitlabVersion::parse);
     let documentation = served.app.docs.current().is_some();
     let tools = offered(|primitive| served.identity.may(primitive), version, documentation);
     let names: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
@@ -54,4 +58,11 @@ pub(super) async fn agent(served: &Served) -> Result<Answer, Early> {
         context: events.context().clone(),
     };
     Ok(answer::streamed("application/x-ndjson; charset=utf-8", body(events, lines)))
+}
+
+/// GitLab 19 has two chats: this one is `duo_classic_chat`, and a token for the other may come here only for a user who
+/// speaks to Duo by its name.
+fn may_chat(identity: &Identity, version: Option<GitlabVersion>, request: &AgentBody) -> bool {
+    let one_chat = version.is_none_or(|version| version.major < 19);
+    identity.may("duo_classic_chat") || one_chat || request.mentions_duo()
 }

@@ -29,6 +29,10 @@ pub(super) async fn completions(served: &Served) -> Result<Answer, Early> {
     let lang = language(file);
     served.count_language(file, lang);
     if nothing_to_go_by(file) {
+        if request.stream {
+            // a body of JSON would be taken for code
+            return Ok(answer::with_type(StatusCode::OK, STREAM_TYPE, ""));
+        }
         return Ok(whole(served, &inference, lang, "", None));
     }
     let input = CodeInput { file, context: &request.context, prompt: request.prompt.as_ref() };

@@ -71,11 +71,13 @@ impl Route {
             "/v1/search/gitlab-docs" => Self::SearchDocs,
             "/openapi.json" => Self::OpenApi,
             "/docs" => Self::Docs,
-            other if other.starts_with("/v1/chat/") => Self::ChatV1(other["/v1/chat/".len()..].to_owned()),
             other => match (other.strip_prefix("/v1/prompts/"), other.strip_prefix("/v2/prompts/")) {
                 (Some(id), _) if !id.is_empty() => Self::PromptV1(id.to_owned()),
                 (_, Some(id)) if !id.is_empty() => Self::PromptV2(id.to_owned()),
-                _ => return None,
+                _ => match other.strip_prefix("/v1/chat/") {
+                    Some(name) if !name.is_empty() && !name.contains('/') => Self::ChatV1(name.to_owned()),
+                    _ => return None,
+                },
             },
         })
     }

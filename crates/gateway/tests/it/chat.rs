@@ -111,7 +111,9 @@ async fn a_scratchpad_of_a_user_is_400() {
 #[tokio::test]
 async fn token_counts_are_told_to_gitlab_19_only() {
     let world = World::new(Script::Say("Final Answer: x".into())).await;
-    let request = world.signed(Method::POST, "/v2/chat/agent", &claims()).json(&body(&world));
+    let mut may = claims();
+    may["scopes"] = json!(["duo_classic_chat"]);
+    let request = world.signed(Method::POST, "/v2/chat/agent", &may).json(&body(&world));
     let mut request = request.build().unwrap();
     request.headers_mut().insert("x-gitlab-version", "19.2.0".parse().unwrap());
     let answer = world.http.execute(request).await.unwrap().text().await.unwrap();
@@ -140,4 +142,29 @@ async fn trap_a_model_without_stop_sequences_is_stopped_when_it_invents_its_own_
     world.upstream.cancelled().await;
     let line = world.access(1).await.remove(0);
     assert_eq!(line["finish_reason"], "stop", "{line}");
+}
+
+#[tokio::test]
+async fn gitlab_19_has_two_chats_and_this_one_answers_the_other_only_when_spoken_to_by_name() {
+    let world = World::new(Script::Say("Final Answer: x".into())).await;
+    let ask = async |version: &str, scope: &str, content: &str| {
+        let mut may = claims();
+        may["scopes"] = json!([scope]);
+        let mut body = body(&world);
+        body["messages"] =
+            json!([{"role": "user", "content": content}, {"role": "assistant", "content": "@GitLabDuo"}]);
+        let request = world.signed(reqwest::Method::POST, "/v2/chat/agent", &may).json(&body);
+        let mut request = request.build().unwrap();
+        request.headers_mut().insert("x-gitlab-version", version.parse().unwrap());
+        world.http.execute(request).await.unwrap().status().as_u16()
+    };
+    for (version, scope, content, status) in [
+        ("18.9.0", "duo_chat", "hello", 200),
+        ("19.1.0", "duo_chat", "hello", 403),
+        ("19.1.0", "duo_chat", "hello @GitLabDuo", 200),
+        ("19.1.0", "duo_classic_chat", "hello", 200),
+        ("19.1.0", "complete_code", "hello @GitLabDuo", 403),
+    ] {
+        assert_eq!(ask(version, scope, content).await, status, "{version} {scope} {content}");
+    }
 }

@@ -179,6 +179,12 @@ impl AgentBody {
         }
     }
 
+    /// Whether the user speaks to Duo by its name, `@GitLabDuo`, in the last message that is a user's.
+    pub fn mentions_duo(&self) -> bool {
+        let last = self.messages.iter().rev().find(|message| message.role == Role::User);
+        last.and_then(|message| message.content.as_deref()).is_some_and(|content| content.contains("@GitLabDuo"))
+    }
+
     /// The unit primitives that the attached contexts need, each once; a token without one of them gets
     /// 403 `Unauthorized to access <unit primitive>`.
     pub fn context_primitives(&self) -> Vec<String> {

@@ -51,8 +51,13 @@ impl ChatV1Body {
                 reader.component_head(map, 100);
                 reader.required_object(map, "payload", read_payload)
             });
+            // stands in the body of any route
+            let metadata = reader.object(map, "model_metadata", ModelMetadata::read);
             let mut read = parts.pop()?;
             read.stream = stream;
+            if let Some(metadata) = metadata {
+                read.metadata = metadata;
+            }
             Some(read)
         })
     }

@@ -145,7 +145,7 @@ impl CompletionBody {
             }
             let current_file = reader.object(map, "current_file", CurrentCode::read);
             let prompt = if prompt_version > 1 { CodePrompt::read(reader, map, 400_000) } else { None };
-            let from_fields = !matches!(map.get("model_metadata"), Some(Value::Object(_)));
+            let from_fields = matches!(map.get("model_metadata"), None | Some(Value::Null));
             let metadata = if from_fields {
                 Self::model_fields(reader, map)
             } else {

@@ -1,5 +1,6 @@
 //! The running server against the description of its interface (`openapi/gateway.yaml`).
 
+mod bodies;
 mod document;
 mod fields;
 mod recipes;
