@@ -15,6 +15,7 @@ pub mod build;
 pub mod cache;
 pub mod capability;
 pub mod contract;
+pub mod embeddings;
 pub mod failure;
 pub mod families;
 pub mod family;

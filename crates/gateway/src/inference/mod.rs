@@ -47,6 +47,8 @@ pub struct Feature {
 pub const COMPLETE_CODE: Feature = Feature { unit_primitive: "complete_code", category: "code_suggestions" };
 /// `code_suggestions`.
 pub const GENERATE_CODE: Feature = Feature { unit_primitive: "generate_code", category: "code_suggestions" };
+/// `global_search`: GitLab's code search.
+pub const EMBED_CODE: Feature = Feature { unit_primitive: "generate_embeddings_codebase", category: "global_search" };
 /// `duo_chat`.
 pub const DUO_CHAT: Feature = Feature { unit_primitive: "duo_chat", category: "duo_chat" };
 

@@ -5,6 +5,7 @@ mod chat;
 mod chat_v1;
 mod code;
 mod document;
+mod embeddings;
 mod encode;
 mod monitoring;
 mod prompts;
@@ -114,6 +115,7 @@ pub async fn serve(route: Route, served: Served) -> Answer {
         Route::UserAccessToken => token::user_access_token(&served),
         Route::ChatV1(invokable) => chat_v1::chat(&served, invokable).await,
         Route::SearchDocs => search::gitlab_docs(&served).await,
+        Route::Embeddings(purpose) => embeddings::code_embeddings(&served, *purpose).await,
         Route::OpenApi => document::openapi(),
         Route::Docs => document::docs(),
         Route::Healthz | Route::Ready | Route::ModelDefinitions => Ok(public(&route, &served.app)),

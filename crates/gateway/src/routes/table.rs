@@ -1,6 +1,7 @@
 //! Paths. A table of our own instead of a router, because GitLab's gateway judges the token before the path, knows no
 //! implicit HEAD, and takes prompt ids with `/` and `%2F`.
 
+use duo_protocol::embeddings::Purpose;
 use http::Method;
 
 /// What a path stands for.
@@ -32,6 +33,8 @@ pub enum Route {
     ChatV1(String),
     /// `/v1/search/gitlab-docs`.
     SearchDocs,
+    /// `/v1/embeddings/code_embeddings`, and with `/index` or `/search` behind it.
+    Embeddings(Purpose),
     /// `/openapi.json`.
     OpenApi,
     /// `/docs`.
@@ -69,6 +72,10 @@ impl Route {
             "/v2/chat/agent" => Self::ChatAgent,
             "/v1/code/user_access_token" => Self::UserAccessToken,
             "/v1/search/gitlab-docs" => Self::SearchDocs,
+            "/v1/embeddings/code_embeddings" | "/v1/embeddings/code_embeddings/index" => {
+                Self::Embeddings(Purpose::Document)
+            }
+            "/v1/embeddings/code_embeddings/search" => Self::Embeddings(Purpose::Query),
             "/openapi.json" => Self::OpenApi,
             "/docs" => Self::Docs,
             other => match (other.strip_prefix("/v1/prompts/"), other.strip_prefix("/v2/prompts/")) {
@@ -113,6 +120,8 @@ impl Route {
             Self::UserAccessToken => "/v1/code/user_access_token",
             Self::ChatV1(_) => "/v1/chat/{chat_invokable}",
             Self::SearchDocs => "/v1/search/gitlab-docs",
+            Self::Embeddings(Purpose::Document) => "/v1/embeddings/code_embeddings",
+            Self::Embeddings(Purpose::Query) => "/v1/embeddings/code_embeddings/search",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
         }

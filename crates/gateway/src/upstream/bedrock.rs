@@ -8,6 +8,7 @@
 mod bounds;
 mod client;
 mod convert;
+mod embed;
 mod failure;
 mod http;
 

@@ -3,6 +3,7 @@
 //! where and as whom they are called is settled in [`door`].
 
 pub(super) mod door;
+mod embed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 pub mod bedrock;
 mod clients;
 mod declare;
+mod embeddings;
 pub mod google;
 mod json;
 mod place;

@@ -34,13 +34,13 @@ pub struct Place {
     pub prompt_caching: bool,
     /// What its tokens cost, where that is known.
     pub rates: Option<Rates>,
-    door: Door,
+    pub(super) door: Door,
     disable_streaming: bool,
 }
 
 /// How it is spoken to.
 #[derive(Debug)]
-enum Door {
+pub(super) enum Door {
     Bedrock(bedrock::Door),
     Json(Box<json::door::Door>),
     /// It cannot be called as it is declared; each call gets this answer, and other models are not touched.

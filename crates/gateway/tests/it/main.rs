@@ -11,6 +11,7 @@ mod code;
 mod conformance;
 mod docs;
 mod draining;
+mod embeddings;
 mod failures;
 mod faults;
 mod gitlab;

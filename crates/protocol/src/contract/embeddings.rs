@@ -1,6 +1,7 @@
 //! Body and answer of `POST /v1/embeddings/code_embeddings`, also at `…/index` and `…/search` (GitLab 19.x).
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::invalid::Invalid;
 use super::metadata::{ModelMetadata, ModelSelection};
@@ -60,17 +61,31 @@ impl EmbeddingsBody {
     }
 }
 
-/// The answer: vectors in the order of the texts.
-pub fn embeddings_answer(engine: &str, identifier: &str, vectors: Vec<Vec<f64>>) -> Value {
-    let predictions: Vec<Value> = vectors
-        .into_iter()
-        .enumerate()
-        .map(|(index, embedding)| json!({ "embedding": embedding, "index": index }))
-        .collect();
-    json!({
-        "model": { "engine": engine, "name": Family::Embedding.as_str(), "identifier": identifier },
-        "predictions": predictions,
-    })
+#[derive(Serialize)]
+struct Answer<'a> {
+    model: Model<'a>,
+    predictions: Vec<Prediction>,
+}
+
+#[derive(Serialize)]
+struct Model<'a> {
+    engine: &'a str,
+    name: &'a str,
+    identifier: &'a str,
+}
+
+#[derive(Serialize)]
+struct Prediction {
+    embedding: Vec<f64>,
+    index: usize,
+}
+
+/// The answer's text: vectors in the order of the texts. Written directly, as they may be tens of megabytes.
+pub fn embeddings_answer(engine: &str, identifier: &str, vectors: Vec<Vec<f64>>) -> String {
+    let predictions =
+        vectors.into_iter().enumerate().map(|(index, embedding)| Prediction { embedding, index }).collect();
+    let model = Model { engine, name: Family::Embedding.as_str(), identifier };
+    serde_json::to_string(&Answer { model, predictions }).unwrap_or_default()
 }
 
 crate::opaque::opaque_debug!(EmbeddingsBody);

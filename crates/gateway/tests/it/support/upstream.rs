@@ -130,6 +130,9 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap,
     let stream = body["stream"] == json!(true);
     shared.received.lock().unwrap().push(Received { path: uri.path().into(), headers, body });
     let script = next(&mut shared.script.lock().unwrap());
+    if let (true, Script::Say(_)) = (uri.path().ends_with("/embeddings"), &script) {
+        return vectors(&shared);
+    }
     match script {
         Script::InTurn(_) => unreachable!("one of them was taken"),
         Script::Say(text) if stream => {
@@ -173,6 +176,18 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap,
             StatusCode::OK.into_response()
         }
     }
+}
+
+/// A vector per text of the last call: its number and a half.
+fn vectors(shared: &Shared) -> Response {
+    let asked = shared.received.lock().unwrap().last().unwrap().body.clone();
+    let count = asked["input"].as_array().map_or(0, Vec::len);
+    let data: Vec<Value> = (0..count)
+        .rev()
+        .map(|index| json!({"object": "embedding", "index": index, "embedding": [index, 0.5]}))
+        .collect();
+    axum::Json(json!({"object": "list", "data": data, "usage": {"prompt_tokens": 5, "total_tokens": 5}}))
+        .into_response()
 }
 
 /// The pieces, then nothing until the client goes.
