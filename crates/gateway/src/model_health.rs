@@ -24,8 +24,10 @@ impl ModelHealth {
     /// Takes note of a call that failed, unless the fault was in the request or in the moment: a refused content and a
     /// throttled call say nothing about the model.
     pub fn failed(&self, model: &str, failure: &UpstreamFailure) {
-        if matches!(failure, UpstreamFailure::Throttled { .. } | UpstreamFailure::Status { code: 400 | 413 | 429, .. })
-        {
+        if matches!(
+            failure,
+            UpstreamFailure::Throttled { .. } | UpstreamFailure::Status { code: 400 | 413 | 422 | 429, .. }
+        ) {
             return;
         }
         // Names come from the configuration, or are the one word for all that is not declared.

@@ -282,7 +282,9 @@ impl Course<'_> {
                 Ok((value, member, attempt))
             }
             Err(failure) => {
-                attempt.failed(&failure, now.into_std());
+                if !self.cut_short(&failure, took, now) {
+                    attempt.failed(&failure, now.into_std());
+                }
                 // a fallback may refuse what the model itself would take, for its smaller window
                 let requests = verdict(&failure) == Verdict::TheRequests && member < self.target.own;
                 let end = requests || now >= self.deadline;
@@ -290,6 +292,15 @@ impl Course<'_> {
                 Err(if end { Next::End } else { Next::On })
             }
         }
+    }
+}
+
+impl Course<'_> {
+    /// A call that we ended before it had its time says nothing about the place, and does not count against it: that of
+    /// a connection check, and one that began when little was left of the request's time.
+    fn cut_short(&self, failure: &UpstreamFailure, took: Duration, now: Instant) -> bool {
+        let late = now >= self.deadline && took < self.options.timeouts.first_byte / 2;
+        *failure == UpstreamFailure::Timeout && (self.check || late)
     }
 }
 

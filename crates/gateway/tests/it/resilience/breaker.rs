@@ -102,3 +102,18 @@ async fn a_new_configuration_does_not_forget_who_fails() {
     assert_eq!(complete(&world).await.status(), 503);
     assert_eq!(world.upstream.calls(), 1);
 }
+
+#[tokio::test]
+async fn a_place_that_was_asked_when_hardly_any_time_was_left_is_not_blamed() {
+    let b = Upstream::start(Script::Silent).await;
+    let rules = format!(
+        "  timeouts: {{firstByteSeconds: 3, overallSeconds: 4}}\n  retries: {{attempts: 0}}\n  circuitBreaker: \
+         {{consecutiveFailures: 1}}\n  fallbacks: [{{identifier: custom_openai/second, endpoint: {}}}]",
+        b.url
+    );
+    let (world, _folder) = model(&rules, Script::Silent).await;
+    assert_eq!(complete(&world).await.status(), 504);
+    b.gone(1).await;
+    assert_eq!(metric(&world, STATE).await, 2.0);
+    assert_eq!(metric(&world, &STATE.replace("primary", "fallback-1")).await, 0.0);
+}

@@ -92,12 +92,14 @@ async fn a_connection_check_is_one_call() {
 
 #[tokio::test]
 async fn a_connection_check_of_gitlab_18_is_answered_before_gitlab_gives_up() {
-    let (world, _folder) = model("", Script::Silent).await;
+    let (world, _folder) = model("  circuitBreaker: {consecutiveFailures: 1}", Script::Silent).await;
     let asked = std::time::Instant::now();
     // GitLab 18.9 waits 3 s
     let answer = tokio::time::timeout(Duration::from_secs(3), check(&world)).await.unwrap();
     assert!(detail(answer).await.starts_with("408"));
     assert!(asked.elapsed() >= Duration::from_millis(2500), "and not much earlier: the model needs its time");
+    let state = "duo_gateway_circuit_breaker_state{model=\"vllm\",place=\"primary\"}";
+    assert_eq!(metric(&world, state).await, 0.0, "a user would have waited longer");
 }
 
 #[tokio::test]
