@@ -13,10 +13,15 @@ pub fn estimate(text: &str) -> usize {
     ascii.div_ceil(3) + others
 }
 
+/// Most texts are far from filling the window and need no count: a token has at least two bytes (a character beyond
+/// ASCII is one token of two bytes or more, three of ASCII are one).
+fn surely_fits(text: &str, tokens: usize) -> bool {
+    text.len() / 2 < tokens
+}
+
 /// The end of `text` that fits `tokens`, cut at a character boundary.
 pub fn keep_end(text: &str, tokens: usize) -> &str {
-    // never fewer bytes than tokens: short texts need no count
-    if text.len() <= tokens {
+    if surely_fits(text, tokens) {
         return text;
     }
     let mut thirds = 0usize;
@@ -31,7 +36,7 @@ pub fn keep_end(text: &str, tokens: usize) -> &str {
 
 /// The beginning of `text` that fits `tokens`, cut at a character boundary.
 pub fn keep_start(text: &str, tokens: usize) -> &str {
-    if text.len() <= tokens {
+    if surely_fits(text, tokens) {
         return text;
     }
     let mut thirds = 0usize;

@@ -26,6 +26,8 @@ use door::{Dialect, Door};
 
 /// A whole answer of more bytes is not one.
 const MAX_ANSWER: usize = 16 << 20;
+/// Room that a server's announced length alone is given.
+const MOST_AHEAD: usize = 64 << 10;
 /// Of an error body no more is read.
 const MAX_ERROR: usize = 64 << 10;
 
@@ -89,7 +91,7 @@ impl Call<'_> {
             call = call.header(AUTHORIZATION, door::sensitive("Bearer ", token.expose()).ok_or_else(door::bad_key)?);
             key = Some(token.expose().to_owned());
         }
-        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let body = written(&body, request);
         let mut response = call.body(body).send().await.map_err(|error| unreachable(&error))?;
         if response.status().is_success() {
             return Ok((response, key));
@@ -116,6 +118,16 @@ impl Call<'_> {
             Dialect::AnthropicOnVertex => messages_body(request, Flavor::Vertex, stream, *marks),
         };
         (if stream { &door.stream } else { &door.whole }, body)
+    }
+}
+
+/// The body as bytes. Nearly all of it is the messages, so that there is room for it from the start.
+fn written(body: &Value, request: &ModelRequest) -> Vec<u8> {
+    let messages: usize = request.messages.iter().map(|message| message.content.len()).sum();
+    let mut bytes = Vec::with_capacity(messages + messages / 4 + 512);
+    match serde_json::to_writer(&mut bytes, body) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
     }
 }
 
@@ -155,7 +167,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// Reads a body up to `limit` bytes; a longer one is cut for errors and refused for answers by what parses it.
 pub(super) async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, UpstreamFailure> {
-    let mut body = Vec::new();
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(announced.min(limit).min(MOST_AHEAD));
     while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
         body.extend_from_slice(&chunk);
         if body.len() > limit {
