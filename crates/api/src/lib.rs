@@ -54,6 +54,15 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    /// `kubectl apply` keeps the whole object in an annotation, and annotations have 256 KiB together.
+    #[test]
+    fn crds_apply_client_side() {
+        for crd in crds() {
+            let size = serde_json::to_string(&crd).unwrap().len();
+            assert!(size < 200 * 1024, "{}: {size} bytes", crd.spec.names.kind);
+        }
+    }
+
     /// `UPDATE_GOLDEN=1` (or `make crds`) refreshes the files.
     #[test]
     fn crds_on_disk_are_current() {

@@ -376,6 +376,26 @@ fn whole_configuration() -> config::GatewayConfig {
     }
 }
 
+#[test]
+fn a_place_without_its_key_is_left_out_and_the_model_is_served() {
+    let (gateway, _, mut credentials) = configuration(&without_contradictions()).unwrap();
+    credentials.files.remove("model.codestral_mirror_two_tls.key").unwrap();
+    credentials.files.remove("model.claude_fallback_vllm.key").unwrap();
+    let models: Vec<SelfHostedModel> =
+        documents()[1..].iter().map(|model| serde_json::from_value(model.clone()).unwrap()).collect();
+    let rendered = desired::rendered_models(&gateway.spec, &models, &credentials);
+    let config = desired::gateway_config(&gateway, &rendered, &credentials, None);
+    let model = |name: &str| config.models.iter().find(|model| model.name == name).unwrap();
+    assert!(model("codestral").replicas.is_empty());
+    let left: Vec<&str> = model("claude").fallbacks.iter().map(|item| item.identifier.as_str()).collect();
+    assert_eq!(left, ["azure/gpt-4o", "bedrock/anthropic.claude-3-haiku-20240307-v1:0"]);
+
+    // Without the key of its own endpoint a model is not served at all.
+    credentials.files.remove("model.codestral.key").unwrap();
+    let rendered = desired::rendered_models(&gateway.spec, &models, &credentials);
+    assert!(!rendered.iter().any(|model| model.name_any() == "codestral"));
+}
+
 /// Whatever a field refers to is watched: its change wakes whoever refers to it.
 #[test]
 fn every_reference_is_known() {
