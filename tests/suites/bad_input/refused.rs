@@ -47,7 +47,7 @@ async fn models_that_cannot_be_are_refused_by_name_and_the_others_go_on() {
         told(M, "astray", ("Accepted", "Unknown", "GatewayNotFound"), &["\"nothing\"", "does not exist"], Cure::Time),
         told(M, "double", ("Accepted", "False", "NameClaimed"), &["spec.displayName", "mixtral-8x7b"], Cure::Person),
         told(M, "taken", ("Synced", "False", "NameTaken"), &["\"Taken\"", "adoptionPolicy: ByName"], Cure::Person),
-        told(M, "vertex", ("Accepted", "False", "PlatformNotSupported"), &["spec.platform", "Vertex AI"], Cure::Person),
+        told(M, "vertex", ("Accepted", "False", "ProviderNotConfigured"), &["spec.platform", "VertexAI"], Cure::Person),
         told(
             M,
             "beta",
