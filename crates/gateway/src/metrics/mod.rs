@@ -8,6 +8,7 @@ mod genai;
 mod inference;
 mod names;
 mod process;
+mod requests;
 mod series;
 mod spend;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use duo_protocol::model::Usage;
 use http::HeaderMap;
-use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -31,7 +32,9 @@ pub use inference::{ClientLabels, InferenceLabels, ModelLabels};
 use inference::{InferenceGroup, MaxConcurrent, MaxInput, MaxOutput, MaxTotal, ModelGauges};
 pub use names::{Bounded, Names};
 use process::Process;
-use series::{Labels, Series, group};
+use requests::{HttpGroup, LanguageGroup, OverheadLabels, method_label, status_class};
+pub use requests::{HttpLabels, LanguageLabels};
+use series::Series;
 use spend::{CostGroup, SpendGroup};
 pub use spend::{CostLabels, SpendLabels};
 
@@ -44,67 +47,6 @@ const OVERHEAD: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.000_8, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0];
 /// Upper bounds in seconds of what is done to an answer.
 const POST_PROCESSING: [f64; 10] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
-
-/// Labels of a request.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct HttpLabels {
-    /// Route template.
-    pub handler: &'static str,
-    /// HTTP method.
-    pub method: &'static str,
-    /// Status class, `2xx`.
-    pub status: &'static str,
-}
-
-impl Labels for HttpLabels {
-    fn coarser(&self) -> Option<Self> {
-        None
-    }
-}
-
-group! {
-    /// A request.
-    HttpGroup {
-        seconds: Histogram = Histogram::new(OFFICIAL_BUCKETS),
-            Histogram("http_request_duration_seconds", "Time to the start of the answer in seconds");
-    }
-}
-
-/// Labels of the gateway's own share.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct OverheadLabels {
-    /// Route template.
-    pub handler: &'static str,
-}
-
-/// The file whose code is to be completed.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct LanguageLabels {
-    /// Our name of the language.
-    pub lang: &'static str,
-    /// Extension of the file's name.
-    pub extension: &'static str,
-    /// What the editor calls the language.
-    pub editor_lang: &'static str,
-}
-
-impl Labels for LanguageLabels {
-    fn coarser(&self) -> Option<Self> {
-        (self.extension != OTHER || self.editor_lang != OTHER).then_some(Self {
-            lang: self.lang,
-            extension: OTHER,
-            editor_lang: OTHER,
-        })
-    }
-}
-
-group! {
-    /// Files.
-    LanguageGroup {
-        files: Counter = Counter::default(),
-            Counter("code_suggestions_prompt_language", "Code suggestions by the file's language");
-    }
-}
 
 /// Counters that others own.
 #[derive(Debug, Default)]
@@ -409,28 +351,6 @@ pub struct InFlight(Arc<ModelGauges>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.dec();
-    }
-}
-
-fn status_class(status: u16) -> &'static str {
-    match status / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
-}
-
-fn method_label(method: &http::Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
     }
 }
 
