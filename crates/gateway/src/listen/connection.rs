@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::counts::Cut;
-use super::limits::{BUFFER, MAX_HEAD, PING, RESETS, STREAMS, WINDOWS};
+use super::limits::{BUFFER, MAX_HEAD, RESETS, STREAMS, WINDOWS};
 use super::stage::{Registered, Stage};
 use super::streams::{Streams, Tracked};
 use super::watched::Watched;
@@ -114,8 +114,8 @@ where
         let mut builder = http2::Builder::new(streams);
         builder
             .timer(TokioTimer::new())
-            .keep_alive_interval(Some(PING.0))
-            .keep_alive_timeout(PING.1)
+            .keep_alive_interval(Some(service.limits.ping))
+            .keep_alive_timeout(service.limits.pong)
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
             .initial_stream_window_size(WINDOWS.0)

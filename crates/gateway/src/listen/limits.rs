@@ -27,6 +27,10 @@ pub struct Limits {
     pub body: Duration,
     /// And some of it within each of these.
     pub body_pause: Duration,
+    /// An HTTP/2 client is asked this often whether it is there…
+    pub ping: Duration,
+    /// …and says so within this time, also in the middle of a head that does not come to its end.
+    pub pong: Duration,
 }
 
 impl Default for Limits {
@@ -40,6 +44,8 @@ impl Default for Limits {
             linger: Duration::from_secs(2),
             body: Duration::from_secs(60),
             body_pause: Duration::from_secs(10),
+            ping: Duration::from_secs(30),
+            pong: Duration::from_secs(20),
         }
     }
 }
@@ -55,8 +61,6 @@ pub(super) const WINDOWS: (u32, u32) = (256 << 10, 512 << 10);
 /// Resets by the client of requests that were not begun (CVE-2023-44487), and resets that its mistakes brought about
 /// (CVE-2025-8671), before the connection is ended.
 pub(super) const RESETS: (usize, usize) = (20, 100);
-/// An HTTP/2 client is asked whether it is there, and ought to say so.
-pub(super) const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 /// Thrown away at most while lingering.
 pub(super) const LINGER_BYTES: usize = 32 << 20;
 

@@ -17,6 +17,7 @@ mod faults;
 mod gitlab;
 mod gone;
 mod head;
+mod listener_http2;
 mod listener_limits;
 mod listener_tls;
 mod models;
