@@ -1,7 +1,6 @@
 //! Model servers whose answers are broken in transport or form: each fault on every endpoint. What a fault leads to is
 //! settled by its row: a status with a `detail` that names model and cause, or a stream that is visibly broken off.
 
-use bytes::Bytes;
 use duo_sim::bedrock::eventstream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,10 +46,11 @@ fn row(name: &'static str, stream: Option<bool>, steps: Vec<Step>, seen: Seen) -
     Row { name, stream, steps, seen }
 }
 
-/// A world whose model server is made of bytes; every call may take a second.
-async fn world(models: &str) -> (World, Raw, TempDir) {
+/// A world whose model server is made of bytes; every call may take so many seconds.
+async fn world(seconds: u32, models: &str) -> (World, Raw, TempDir) {
     let raw = Raw::start().await;
-    let config = format!("gitlab: {{url: $ISSUER}}\nundeclaredModels: Allow\nrequestTimeoutSeconds: 1\n{models}");
+    let config =
+        format!("gitlab: {{url: $ISSUER}}\nundeclaredModels: Allow\nrequestTimeoutSeconds: {seconds}\n{models}");
     let slot = std::sync::Mutex::new(None);
     let world = World::with(Script::Silent, |settings, issuer, _| {
         let files = [
@@ -122,6 +122,20 @@ fn with(mut steps: Vec<Step>, more: impl IntoIterator<Item = Step>) -> Vec<Step>
     steps
 }
 
+/// Time for a call where the fault is that it takes too long, and where it is not.
+const SOON: u32 = 3;
+const LATE: u32 = 600;
+
+/// Faults that only time brings to light: before the first piece and after it.
+fn stalls(begun: Vec<Step>, word: &[u8]) -> Vec<Row> {
+    vec![
+        row("silent", None, vec![Step::Hang], Status(504, "Request Timeout")),
+        row("a head and then silence", None, vec![begin(JSON), Step::Hang], Status(504, "Request Timeout")),
+        row("stalled", Some(true), with(begun.clone(), [Step::Hang]), Broken),
+        row("never at its end", Some(true), with(begun, [Step::Drip(chunk(word))]), Broken),
+    ]
+}
+
 /// Faults of any server on HTTP's own level.
 fn transport(part: &'static str) -> Vec<Row> {
     vec![
@@ -135,8 +149,6 @@ fn transport(part: &'static str) -> Vec<Row> {
             vec![Step::Say("HTTP/1.1 200 OK\r\n".into()), Step::Endless("x: y\r\n".repeat(1000).into())],
             Status(503, part),
         ),
-        row("silent", None, vec![Step::Hang], Status(504, "Request Timeout")),
-        row("a head and then silence", None, vec![begin(JSON), Step::Hang], Status(504, "Request Timeout")),
         row(
             "a page",
             Some(false),
@@ -172,7 +184,7 @@ fn stop() -> Vec<u8> {
 
 #[tokio::test]
 async fn openai_servers() {
-    let (world, raw, _folder) = world(OPENAI).await;
+    let (world, raw, _folder) = world(LATE, OPENAI).await;
     let model = Model { family: "mistral", identifier: "custom_openai/the-model", endpoint: format!("{}/v1", raw.url) };
     let answer = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "Final Answer: zwölf"}, "finish_reason": "stop"}]})
         .to_string();
@@ -215,12 +227,6 @@ async fn openai_servers() {
         row("whole, in pieces", Some(false), with(chunks(JSON, answer.as_bytes().chunks(7)), [end()]), Text("zw")),
         // streams that never begin
         row("an empty stream", Some(true), with(chunks(SSE, []), [end()]), Status(502, "an empty body")),
-        row(
-            "only pings",
-            Some(true),
-            with(chunks(SSE, [&b": ping\n\n"[..]]), [Step::Hang]),
-            Status(504, "Request Timeout"),
-        ),
         row("half an event", Some(true), with(chunks(SSE, [half]), [end()]), Status(502, "")),
         row("not JSON", Some(true), with(chunks(SSE, [&b"data: <html>\n\n"[..]]), [end()]), Status(502, "")),
         row("an error first", Some(true), with(chunks(SSE, [error]), [end()]), Status(503, "CUDA out of memory")),
@@ -237,9 +243,7 @@ async fn openai_servers() {
         row("a wrong chunk", Some(true), with(begun(), [Step::Later("zz\r\n".into())]), Broken),
         row("half an event inside", Some(true), with(begun(), [Step::Later(chunk(half)), end()]), Broken),
         row("an error inside", Some(true), with(begun(), [Step::Later(chunk(error)), end()]), Broken),
-        row("stalled", Some(true), with(begun(), [Step::Hang]), Broken),
         row("a line without end inside", Some(true), with(begun(), [Step::Say(chunk(b"data: ")), long]), Broken),
-        row("never at its end", Some(true), with(begun(), [Step::Endless(chunk(&event("word ")))]), Broken),
         // and one that is only slow
         row(
             "a letter in two pieces",
@@ -248,6 +252,13 @@ async fn openai_servers() {
             Text("zwölf"),
         ),
     ]);
+    run(&world, &raw, &model, rows).await;
+
+    let (world, raw, _folder) = self::world(SOON, OPENAI).await;
+    let model = Model { endpoint: format!("{}/v1", raw.url), ..model };
+    let mut rows = stalls(begun(), &event("word "));
+    let pings = with(chunks(SSE, []), [Step::Drip(chunk(b": ping\n\n"))]);
+    rows.push(row("only pings", Some(true), pings, Status(504, "Request Timeout")));
     run(&world, &raw, &model, rows).await;
 }
 
@@ -262,7 +273,7 @@ models:
   retries: {attempts: 0}
   circuitBreaker: {consecutiveFailures: 0}
 ";
-    let (world, raw, _folder) = world(models).await;
+    let (world, raw, _folder) = world(LATE, models).await;
     let model = Model {
         family: "claude_3",
         identifier: "bedrock/anthropic.claude-3-sonnet-20240229-v1:0",
@@ -319,8 +330,6 @@ models:
         row("reset inside", Some(true), with(begun(), [Step::Reset]), Broken),
         row("ended early", Some(true), with(begun(), [end()]), Broken),
         row("an exception inside", Some(true), with(begun(), [inside(&throttled), end()]), Broken),
-        row("stalled", Some(true), with(begun(), [Step::Hang]), Broken),
-        row("never at its end", Some(true), with(begun(), [Step::Endless(chunk(&delta("word ")))]), Broken),
         row(
             "a letter in two pieces",
             Some(true),
@@ -329,32 +338,13 @@ models:
         ),
     ]);
     run(&world, &raw, &model, rows).await;
+
+    let (world, raw, _folder) = self::world(SOON, models).await;
+    run(&world, &raw, &model, stalls(begun(), &delta("word "))).await;
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
     }) ^ !0
-}
-
-#[tokio::test]
-async fn a_stream_without_end_takes_no_memory_without_end() {
-    // the chat keeps what it has not understood yet; a model may think for ever
-    let (world, raw, _folder) = world("").await;
-    let model = Model { family: "mistral", identifier: "custom_openai/the-model", endpoint: format!("{}/v1", raw.url) };
-    let thought = Bytes::from(event(&"thinking ".repeat(1000)));
-    raw.script(vec![begin(SSE), Step::Endless(chunk(&thought))]);
-    let chat = endpoints(&world, &model).into_iter().find(Endpoint::tells_errors).unwrap();
-    let before = resident();
-    check(&world, &model, &chat, &Broken).await.unwrap();
-    raw.gone(1).await;
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 200 << 20, "{grown} bytes");
-}
-
-/// Bytes of memory of this process.
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
 }

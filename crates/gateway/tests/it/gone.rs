@@ -1,5 +1,7 @@
 //! Clients that go away: the model call goes with them, whatever it is doing.
 
+use std::time::Duration;
+
 use crate::support::Step;
 use crate::support::encrypted::setting;
 use crate::support::raw::{begin, chunk};
@@ -39,4 +41,40 @@ async fn a_stream_ends_with_its_client() {
     }
     let cancelled = setting.world.access(count).await;
     assert!(cancelled.iter().all(|line| line["client_disconnected"] == true), "{cancelled:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_turn_is_never_made_when_its_client_has_gone() {
+    let setting = setting("  concurrency: {maxRequests: 1, maxQueued: 10, queueSeconds: 60}\n").await;
+    setting.raw.script(vec![Step::Hang]);
+    let endpoint = setting.endpoints().remove(0);
+    for (round, client) in setting.clients().iter().enumerate() {
+        let first = tokio::spawn(setting.request(client, &endpoint).send());
+        setting.raw.called(round + 1).await;
+        let second = tokio::spawn(setting.request(client, &endpoint).send());
+        // nothing tells from outside that it waits; were it not to, it would be called
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(setting.raw.calls(), round + 1);
+        second.abort();
+        while setting.world.access(1).await.len() < 2 * round + 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        first.abort();
+        setting.raw.gone(round + 1).await;
+    }
+    setting.world.access(4).await;
+    assert_eq!(setting.raw.calls(), 2);
+}
+
+#[tokio::test]
+async fn both_calls_of_a_hedged_request_end_with_its_client() {
+    let setting = setting("  hedging: {minDelayMilliseconds: 50}\n").await;
+    setting.raw.script(vec![Step::Hang]);
+    let completion = setting.endpoints().into_iter().find(|one| one.path == "/v2/code/completions").unwrap();
+    for (round, client) in setting.clients().iter().enumerate() {
+        let asking = tokio::spawn(setting.request(client, &completion).send());
+        setting.raw.called(2 * round + 2).await;
+        asking.abort();
+        setting.raw.gone(2 * round + 2).await;
+    }
 }

@@ -17,6 +17,8 @@ pub enum Step {
     Later(Bytes),
     /// Says these bytes again and again for as long as they are taken.
     Endless(Bytes),
+    /// The same, without haste.
+    Drip(Bytes),
     /// Says these bytes once the test says so.
     When(watch::Receiver<bool>, Bytes),
     /// Says nothing more, and stays.
@@ -96,6 +98,12 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 if let Err(error) = stream.write_all(&bytes).await {
                     break Err(error);
                 }
+            },
+            Step::Drip(bytes) => loop {
+                if let Err(error) = stream.write_all(&bytes).await {
+                    break Err(error);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
             },
             Step::When(mut told, bytes) => {
                 told.wait_for(|told| *told).await.unwrap();
