@@ -65,16 +65,3 @@ async fn a_request_that_waits_for_its_turn_is_never_made_when_its_client_has_gon
     setting.world.access(4).await;
     assert_eq!(setting.raw.calls(), 2);
 }
-
-#[tokio::test]
-async fn both_calls_of_a_hedged_request_end_with_its_client() {
-    let setting = setting("  hedging: {minDelayMilliseconds: 50}\n").await;
-    setting.raw.script(vec![Step::Hang]);
-    let completion = setting.endpoints().into_iter().find(|one| one.path == "/v2/code/completions").unwrap();
-    for (round, client) in setting.clients().iter().enumerate() {
-        let asking = tokio::spawn(setting.request(client, &completion).send());
-        setting.raw.called(2 * round + 2).await;
-        asking.abort();
-        setting.raw.gone(2 * round + 2).await;
-    }
-}
