@@ -87,11 +87,13 @@ pub fn request(what: Endpoint, wire: Wire, pace: Pace, token: &str, upstream: So
         Endpoint::UserToken => ("/v1/code/user_access_token", json!({})),
     };
     let body = body.to_string();
+    // each token is a user's own; its end is as good an id as any
+    let user = token.get(token.len().saturating_sub(16)..).unwrap_or("nobody");
     format!(
         "POST {path} HTTP/1.1\r\nHost: duo.gitlab-duo.svc:5052\r\nUser-Agent: Ruby\r\nAccept: */*\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\nAuthorization: Bearer {token}\r\n\
          X-Gitlab-Authentication-Type: oidc\r\nX-Gitlab-Instance-Id: {INSTANCE}\r\nX-Gitlab-Realm: self-managed\r\n\
-         X-Gitlab-Host-Name: gitlab.example.com\r\nX-Gitlab-Version: 18.9.0\r\nX-Gitlab-Global-User-Id: dXNlci03\r\n\
+         X-Gitlab-Host-Name: gitlab.example.com\r\nX-Gitlab-Version: 18.9.0\r\nX-Gitlab-Global-User-Id: {user}\r\n\
          X-Gitlab-Feature-Enabled-By-Namespace-Ids: \r\nX-Gitlab-Feature-Enablement-Type: add_on\r\n\
          X-Gitlab-Enabled-Feature-Flags: expanded_ai_logging,ai_prompts\r\nX-Gitlab-Is-Team-Member: false\r\n\
          X-Gitlab-Client-Type: ide\r\nX-Gitlab-Client-Name: vscode\r\nX-Gitlab-Client-Version: 6.40.2\r\n\
