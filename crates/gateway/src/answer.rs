@@ -8,7 +8,8 @@ use duo_protocol::failure::FailureAnswer;
 use futures::Stream;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::auth::AuthError;
 
@@ -19,8 +20,9 @@ pub type Answer = Response<Body>;
 const DEFAULT_RETRY_AFTER: u64 = 5;
 
 /// A JSON body.
-pub fn json(status: StatusCode, body: &Value) -> Answer {
-    with_type(status, "application/json", body.to_string())
+pub fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    // strings and numbers of ours: always written
+    with_type(status, "application/json", serde_json::to_vec(body).unwrap_or_default())
 }
 
 /// A body of the given content type.

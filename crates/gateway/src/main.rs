@@ -34,6 +34,9 @@ enum Command {
     },
 }
 
+#[global_allocator]
+static GLOBAL: duo_gateway::Allocator = duo_gateway::ALLOCATOR;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Command::IndexDocs { folder, output, base_url }) = arguments.command {

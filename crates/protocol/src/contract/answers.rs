@@ -1,5 +1,6 @@
 //! Answers of the code and prompt endpoints.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::model::Usage;
@@ -35,55 +36,104 @@ pub struct CodeAnswer<'a> {
     pub feature_flags: &'a [&'a str],
 }
 
-fn choices(text: &str) -> Value {
-    if text.is_empty() {
-        return json!([]);
-    }
-    // always `length`: the clients have never seen anything else here
-    json!([{ "text": text, "index": 0, "finish_reason": "length" }])
+/// Written straight out: a tree of values would cost more than the rest of the answer.
+#[derive(Serialize)]
+struct Suggestion<'a> {
+    text: &'a str,
+    index: u32,
+    finish_reason: &'static str,
+}
+
+/// None for an empty text. The reason is always `length`: the clients have never seen anything else here.
+fn choices(text: &str) -> Vec<Suggestion<'_>> {
+    let choice = (!text.is_empty()).then_some(Suggestion { text, index: 0, finish_reason: "length" });
+    choice.into_iter().collect()
 }
 
 /// Body of `/v2/code/completions` and `/v2/code/generations`.
-pub fn code_answer_v2(answer: &CodeAnswer<'_>) -> Value {
-    let tokens = answer.usage.filter(|_| !answer.text.is_empty()).map(|usage| {
-        json!({
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "max_output_tokens_used": answer.max_output_tokens_used,
-            "context_tokens_sent": 0,
-            "context_tokens_used": 0,
-        })
+pub fn code_answer_v2<'a>(answer: &CodeAnswer<'a>) -> impl Serialize + use<'a> {
+    #[derive(Serialize)]
+    struct Tokens {
+        input_tokens: u64,
+        output_tokens: u64,
+        max_output_tokens_used: bool,
+        context_tokens_sent: u64,
+        context_tokens_used: u64,
+    }
+    #[derive(Serialize)]
+    struct Model<'a> {
+        engine: &'a str,
+        name: &'a str,
+        lang: &'a str,
+        tokens_consumption_metadata: Option<Tokens>,
+        region: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Metadata<'a> {
+        enabled_feature_flags: &'a [&'a str],
+    }
+    #[derive(Serialize)]
+    struct Body<'a, C> {
+        id: &'static str,
+        object: &'static str,
+        created: i64,
+        model: Model<'a>,
+        experiments: [(); 0],
+        choices: C,
+        metadata: Metadata<'a>,
+    }
+    let tokens = answer.usage.filter(|_| !answer.text.is_empty()).map(|usage| Tokens {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        max_output_tokens_used: answer.max_output_tokens_used,
+        context_tokens_sent: 0,
+        context_tokens_used: 0,
     });
-    json!({
-        "id": "id",
-        "object": "text_completion",
-        "created": answer.created,
-        "model": {
-            "engine": answer.model.engine,
-            "name": answer.model.name,
-            "lang": answer.model.lang,
-            "tokens_consumption_metadata": tokens,
-            "region": null,
-        },
-        "experiments": [],
-        "choices": choices(answer.text),
-        "metadata": { "enabled_feature_flags": answer.feature_flags },
-    })
+    let ModelInfo { engine, name, lang } = answer.model;
+    Body {
+        id: "id",
+        object: "text_completion",
+        created: answer.created,
+        model: Model { engine, name, lang, tokens_consumption_metadata: tokens, region: None },
+        experiments: [],
+        choices: choices(answer.text),
+        metadata: Metadata { enabled_feature_flags: answer.feature_flags },
+    }
 }
 
 /// Body of `/v3/code/completions` and of `/v4/code/suggestions` without a stream.
-pub fn code_answer_v3(answer: &CodeAnswer<'_>) -> Value {
-    let model = json!({ "engine": answer.model.engine, "name": answer.model.name, "lang": answer.model.lang });
-    json!({
-        "choices": choices(answer.text),
-        "metadata": {
-            "model": model,
-            "timestamp": answer.created,
-            "enabled_feature_flags": answer.feature_flags,
-            "region": null,
+pub fn code_answer_v3<'a>(answer: &CodeAnswer<'a>) -> impl Serialize + use<'a> {
+    #[derive(Clone, Copy, Serialize)]
+    struct Model<'a> {
+        engine: &'a str,
+        name: &'a str,
+        lang: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Metadata<'a> {
+        model: Model<'a>,
+        timestamp: i64,
+        enabled_feature_flags: &'a [&'a str],
+        region: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Body<'a, C> {
+        choices: C,
+        metadata: Metadata<'a>,
+        model: Model<'a>,
+    }
+    let ModelInfo { engine, name, lang } = answer.model;
+    let model = Model { engine, name, lang };
+    Body {
+        choices: choices(answer.text),
+        metadata: Metadata {
+            model,
+            timestamp: answer.created,
+            enabled_feature_flags: answer.feature_flags,
+            region: None,
         },
-        "model": model,
-    })
+        model,
+    }
 }
 
 /// First event of a v4 stream; goes out before the model answers.
@@ -98,7 +148,20 @@ pub fn sse_stream_start(model: ModelInfo<'_>, timestamp: i64, feature_flags: &[&
 
 /// A piece of code in a v4 stream.
 pub fn sse_content_chunk(content: &str) -> String {
-    event("content_chunk", &json!({ "choices": [{ "delta": { "content": content }, "index": 0 }] }))
+    #[derive(Serialize)]
+    struct Delta<'a> {
+        content: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Piece<'a> {
+        delta: Delta<'a>,
+        index: u32,
+    }
+    #[derive(Serialize)]
+    struct Data<'a> {
+        choices: [Piece<'a>; 1],
+    }
+    event("content_chunk", &Data { choices: [Piece { delta: Delta { content }, index: 0 }] })
 }
 
 /// Last event of a complete v4 stream. After a broken upstream it must **not** be sent: the client would take the part
@@ -108,8 +171,10 @@ pub fn sse_stream_end() -> String {
 }
 
 /// Clients rely on `event:` standing before `data:`.
-fn event(name: &str, data: &Value) -> String {
-    format!("event: {name}\r\ndata: {data}\r\n\r\n")
+fn event(name: &str, data: &impl Serialize) -> String {
+    // strings and numbers of ours: always written
+    let data = serde_json::to_string(data).unwrap_or_default();
+    ["event: ", name, "\r\ndata: ", &data, "\r\n\r\n"].concat()
 }
 
 /// Body of `/v1/prompts/…`: a bare JSON string.

@@ -69,6 +69,10 @@ impl BlockCut {
 
 /// A whole completion up to the end of its block.
 pub fn within_block(text: &str, lang: &str, above: &str, below: &str) -> String {
+    if !text.contains('\n') {
+        // the first line always stays
+        return text.to_owned();
+    }
     let mut cut = BlockCut::new(lang, above, below);
     let mut out = cut.push(text);
     out.push_str(&cut.finish());
