@@ -110,8 +110,10 @@ impl BedrockEmbedder {
         } else if has("cohere.embed-english-v3") || has("cohere.embed-multilingual-v3") {
             Ok(Self::CohereV3)
         } else {
-            Err(refused("this model of Bedrock is not known to make vectors; use amazon.titan-embed-text-v1 or -v2, \
-                         cohere.embed-english-v3, cohere.embed-multilingual-v3 or cohere.embed-v4"))
+            Err(refused(
+                "this model of Bedrock is not known to make vectors; use amazon.titan-embed-text-v1 or -v2, \
+                         cohere.embed-english-v3, cohere.embed-multilingual-v3 or cohere.embed-v4",
+            ))
         }
     }
 
