@@ -112,9 +112,7 @@ impl Active {
 
     /// The longest that one model call may take.
     pub fn longest_call(&self) -> Duration {
-        let declared = self.directory.models.values().filter_map(|model| model.policy.overall);
-        let general = self.timeouts.overall.max(self.chat.request_timeout.unwrap_or_default());
-        declared.fold(general, Duration::max)
+        self.timeouts.overall.max(self.chat.request_timeout.unwrap_or_default())
     }
 
     /// Whether both reach GitLab in the same way.
