@@ -36,9 +36,3 @@ pub mod upstream;
 
 pub use body::MAX_BODY;
 pub use gateway::{Gateway, StartError, run};
-
-/// The allocator of the programs that are this gateway.
-pub type Allocator = mimalloc::MiMalloc;
-
-/// The value of [`Allocator`].
-pub const ALLOCATOR: Allocator = mimalloc::MiMalloc;

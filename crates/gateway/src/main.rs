@@ -34,9 +34,6 @@ enum Command {
     },
 }
 
-#[global_allocator]
-static GLOBAL: duo_gateway::Allocator = duo_gateway::ALLOCATOR;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Command::IndexDocs { folder, output, base_url }) = arguments.command {
