@@ -88,7 +88,8 @@ impl Gateway {
         let stages = Stages::default();
         let (shared, patient, certified) = (app.clone(), app.clone(), app.clone());
         let api_service = Service {
-            handler: With(move |request, client| server::handle(shared.clone(), request, client)),
+            // hyper keeps room for the future as long as the connection lives: a pointer's, not the future's own
+            handler: With(move |request, client| Box::pin(server::handle(shared.clone(), request, client))),
             tls: Arc::new(move || certified.certificate().map(|certificate| certificate.config.clone())),
             limits: app.settings.limits.clone(),
             counts: app.metrics.listeners.clone(),
