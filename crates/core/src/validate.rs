@@ -3,6 +3,8 @@
 //! Each rule is a function that returns the finding that refuses, or nothing. Their order in [`model`] and
 //! [`assignment`] is the order in which they are told.
 
+use std::collections::BTreeSet;
+
 use duo_api::condition::ACCEPTED;
 use duo_api::gateway::AIGatewaySpec;
 use duo_api::{Family, Feature, Platform, SelfHostedModelSpec};
@@ -86,20 +88,34 @@ fn indistinguishable(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibl
     let key = |spec: &SelfHostedModelSpec| model_key(spec.family.key(), spec.endpoint.as_deref(), &spec.identifier);
     let rivals =
         siblings.iter().filter(|other| key(&other.spec) == key(spec) && other.spec.settings() != spec.settings());
-    let winner = winner_over(me, rivals.map(|other| &other.claimant))?;
+    let rivals: Vec<&Sibling> = rivals.collect();
+    let winner = winner_over(me, rivals.iter().map(|other| &other.claimant))?;
+    let other = rivals.iter().find(|other| other.claimant == *winner)?;
     Some(
         Finding::fails(
             ACCEPTED,
             "Indistinguishable",
             format!(
-                "family, endpoint and identifier are those of the older SelfHostedModel {}/{}, but the API key or another \
-                 setting differs: GitLab's requests do not tell the two apart. Make them the same or use another \
-                 endpoint",
-                winner.namespace, winner.name
+                "family, endpoint and identifier are those of the older SelfHostedModel {}/{}, but {} differs: GitLab's \
+                 requests do not tell the two apart. Make them the same or use another endpoint",
+                winner.namespace,
+                winner.name,
+                differing(&spec.settings(), &other.spec.settings()).join(" and ")
             ),
         )
         .by_person(),
     )
+}
+
+/// Fields of the two that are not the same, as `spec.<field>`.
+fn differing(mine: &SelfHostedModelSpec, other: &SelfHostedModelSpec) -> Vec<String> {
+    let fields = |spec| match serde_json::to_value(spec) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (mine, other) = (fields(mine), fields(other));
+    let names: BTreeSet<&String> = mine.keys().chain(other.keys()).collect();
+    names.into_iter().filter(|name| mine.get(*name) != other.get(*name)).map(|name| format!("spec.{name}")).collect()
 }
 
 /// Why GitLab would not serve the model's family. `exists`: GitLab holds the model already.
@@ -272,7 +288,9 @@ mod tests {
     fn one_key_with_two_credentials_is_refused() {
         let mine = spec("A", Some("one"));
         let other = |key| vec![Sibling { claimant: claimant(1, "other"), spec: spec("B", key) }];
-        assert_eq!(reason(plain(&claimant(2, "me"), &mine, &other(Some("two")))), Some("Indistinguishable"));
+        let refused = plain(&claimant(2, "me"), &mine, &other(Some("two"))).unwrap();
+        assert_eq!(refused.reason, "Indistinguishable");
+        assert!(refused.message.contains("but spec.apiKeySecretRef differs"), "{}", refused.message);
         assert_eq!(reason(plain(&claimant(2, "me"), &mine, &other(Some("one")))), None);
     }
 
