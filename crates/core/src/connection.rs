@@ -50,7 +50,9 @@ pub fn judge(success: bool, message: &str) -> Finding {
     if has("You have not configured your local AI gateway URL") {
         return Finding::unknown(CONNECTION_VERIFIED, "GatewayURLNotConfigured", text);
     }
-    if has("The self-hosted model server returned code") {
+    // the gateway answers before GitLab gives up waiting, so that the administrator reads which model was slow
+    let slow = has("The self-hosted model server returned code 408");
+    if has("The self-hosted model server returned code") && !slow {
         return Finding::fails(CONNECTION_VERIFIED, "ModelRefused", text).by_person();
     }
     if has("AI Gateway returned code 401") {
@@ -63,7 +65,7 @@ pub fn judge(success: bool, message: &str) -> Finding {
         );
     }
     let timed_out =
-        ["timeout", "Timeout", "timed out", "execution expired", "ReadTimeout"].iter().any(|words| has(words));
+        slow || ["timeout", "Timeout", "timed out", "execution expired", "ReadTimeout"].iter().any(|words| has(words));
     if timed_out {
         return Finding::unknown(
             CONNECTION_VERIFIED,
@@ -89,6 +91,12 @@ mod tests {
             (false, "ERROR: The self-hosted model server returned code 403: Forbidden", False, "ModelRefused"),
             (false, "ERROR: AI Gateway returned code 401: Unknown error. Make sure", Unknown, "NoInstanceToken"),
             (false, "ERROR: Net::ReadTimeout with #<TCPSocket>", Unknown, "CheckTimedOut"),
+            (
+                false,
+                "ERROR: The self-hosted model server returned code 408: Request Timeout (model 'bedrock/m')",
+                Unknown,
+                "CheckTimedOut",
+            ),
             (false, "ERROR: AI Gateway returned code 422: model is not declared", False, "ConnectionCheckFailed"),
             (false, "ERROR: AI Gateway returned code 500: Unknown error. Make sure", Unknown, "CheckInconclusive"),
             (
