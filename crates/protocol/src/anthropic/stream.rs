@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::answer::{Counts, error_object};
 use crate::model::{ModelEvent, StopReason, UpstreamFailure};
-use crate::openai::{SseDecoder, SseEvent, describe};
+use crate::openai::{EventBody, SseEvent};
 
 #[derive(Deserialize)]
 struct Event {
@@ -30,13 +30,11 @@ struct Delta {
 /// Reads a stream chunk by chunk into [`ModelEvent`]s: `push` for each piece of the body, `finish` at its end.
 #[derive(Debug, Default)]
 pub struct MessageStream {
-    sse: SseDecoder,
+    body: EventBody,
     stop: Option<StopReason>,
     usage: Option<Counts>,
     done: bool,
-    seen_event: bool,
     begun: bool,
-    start: Vec<u8>,
 }
 
 impl MessageStream {
@@ -50,10 +48,7 @@ impl MessageStream {
     /// # Errors
     /// As [`crate::openai::ChatStream::push`].
     pub fn push(&mut self, piece: &[u8]) -> Result<Vec<ModelEvent>, UpstreamFailure> {
-        if !self.seen_event && self.start.len() < 4096 {
-            self.start.extend(piece.iter().take(4096));
-        }
-        let events = self.sse.push(piece).map_err(|e| UpstreamFailure::Protocol { reason: e.to_string() })?;
+        let events = self.body.push(piece)?;
         let mut out = Vec::new();
         for event in events {
             self.take(&event, &mut out)?;
@@ -73,18 +68,10 @@ impl MessageStream {
     /// was no event stream.
     pub fn finish(mut self) -> Result<Vec<ModelEvent>, UpstreamFailure> {
         let mut out = Vec::new();
-        if let Some(event) = self.sse.finish() {
+        if let Some(event) = self.body.finish() {
             self.take(&event, &mut out)?;
         }
-        if self.done {
-            return Ok(out);
-        }
-        if !self.seen_event {
-            let value: Option<Value> = serde_json::from_slice(&self.start).ok();
-            let failure = value.as_ref().and_then(|value| error_object(value, &[]));
-            return Err(failure.unwrap_or(UpstreamFailure::Protocol { reason: describe(&self.start) }));
-        }
-        Err(UpstreamFailure::StreamBroken { reason: "it ended before the answer did".into() })
+        if self.done { Ok(out) } else { Err(self.body.cut_off(error_object)) }
     }
 
     fn take(&mut self, event: &SseEvent, out: &mut Vec<ModelEvent>) -> Result<(), UpstreamFailure> {
@@ -99,7 +86,7 @@ impl MessageStream {
             let failure = failure.unwrap_or_else(|| broken("the model server reported an error"));
             return Err(if self.begun { broken(&failure.to_string()) } else { failure });
         }
-        self.seen_event = true;
+        self.body.understood();
         let counts = read.message.and_then(|start| start.usage).or(read.usage);
         if let Some(counts) = counts {
             self.usage = Some(self.usage.unwrap_or_default().then(counts));

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::{Content, UsageCounts, describe};
+use super::answer::{Content, UsageCounts};
+use super::body::EventBody;
 use super::error::error_object;
-use super::sse::{SseDecoder, SseEvent};
+use super::sse::SseEvent;
 use crate::model::{ModelEvent, StopReason, UpstreamFailure, Usage};
 
 #[derive(Deserialize)]
@@ -32,15 +33,12 @@ struct Delta {
 /// Reads a stream chunk by chunk into [`ModelEvent`]s: `push` for each piece of the body, `finish` at its end.
 #[derive(Debug, Default)]
 pub struct ChatStream {
-    sse: SseDecoder,
+    body: EventBody,
     stop: Option<StopReason>,
     usage: Option<Usage>,
     done: bool,
-    seen_event: bool,
     /// Text has been given out: from here on a failure is a broken stream.
     begun: bool,
-    /// The first bytes, to say what a body without any event was.
-    start: Vec<u8>,
 }
 
 impl ChatStream {
@@ -56,10 +54,7 @@ impl ChatStream {
     /// its client's stream without a word), [`UpstreamFailure::Protocol`] for an oversized event. An error object
     /// before any text keeps its status ([`UpstreamFailure::Status`] or `Throttled`).
     pub fn push(&mut self, piece: &[u8]) -> Result<Vec<ModelEvent>, UpstreamFailure> {
-        if !self.seen_event && self.start.len() < 4096 {
-            self.start.extend(piece.iter().take(4096));
-        }
-        let events = self.sse.push(piece).map_err(|e| UpstreamFailure::Protocol { reason: e.to_string() })?;
+        let events = self.body.push(piece)?;
         let mut out = Vec::new();
         for event in events {
             self.take(&event, &mut out)?;
@@ -79,17 +74,12 @@ impl ChatStream {
     /// the whole. [`UpstreamFailure::Protocol`] when the body was no event stream at all.
     pub fn finish(mut self) -> Result<Vec<ModelEvent>, UpstreamFailure> {
         let mut out = Vec::new();
-        if let Some(event) = self.sse.finish() {
+        if let Some(event) = self.body.finish() {
             self.take(&event, &mut out)?;
         }
         if !self.done {
-            if self.stop.is_none() && !self.seen_event {
-                let value: Option<Value> = serde_json::from_slice(&self.start).ok();
-                let failure = value.as_ref().and_then(|value| error_object(value, &[]));
-                return Err(failure.unwrap_or(UpstreamFailure::Protocol { reason: describe(&self.start) }));
-            }
             if self.stop.is_none() {
-                return Err(UpstreamFailure::StreamBroken { reason: "it ended before the answer did".into() });
+                return Err(self.body.cut_off(error_object));
             }
             self.complete(&mut out);
         }
@@ -119,7 +109,7 @@ impl ChatStream {
             }
         }
         let chunk: Chunk = serde_json::from_str(data).map_err(|_| broken("a chunk is not valid JSON"))?;
-        self.seen_event = true;
+        self.body.understood();
         if let Some(usage) = chunk.usage {
             self.usage = Some(usage.usage());
         }
