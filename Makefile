@@ -58,6 +58,11 @@ bench: build ## what the gateway costs, beside nginx and a bare hyper proxy (5 m
 soak: build ## ten minutes of load with faults (SOAK_SECONDS=600): nothing lost, nothing hanging, nothing growing
 	@tests/bench/soak.sh
 
+.PHONY: faults
+faults: setup ## every call of the operator with every fault, one at a time (hours; FAULTS_SECONDS ends it earlier)
+	cargo build --quiet --package duo-operator --package duo-gateway --bins
+	DUO_FAULTS=all DUO_FAULTS_SECONDS=$${FAULTS_SECONDS:-86400} cargo test --package duo-e2e --test faults -- --nocapture
+
 .PHONY: fuzz
 fuzz: setup ## hostile input for every decoder, for longer than the tests do (FUZZ_CASES=20000)
 	PROPTEST_CASES=$${FUZZ_CASES:-20000} cargo test --package duo-protocol --test fuzz

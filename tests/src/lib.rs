@@ -10,7 +10,9 @@ pub mod hand;
 pub mod manifests;
 pub mod operator;
 pub mod programs;
+pub mod proxies;
 pub mod secrets;
+pub mod statuses;
 pub mod wait;
 pub mod world;
 

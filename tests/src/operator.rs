@@ -1,6 +1,6 @@
 //! The operator as a process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use duo_testkit::control_plane::ControlPlane;
 use duo_testkit::process::{ProcessSpec, Supervised, TempFolder};
@@ -23,6 +23,14 @@ impl Operator {
     pub async fn start(control_plane: &ControlPlane, namespace: &str, resync_seconds: u64, args: &[&str]) -> Self {
         let kubeconfig =
             control_plane.kubeconfig_for_service_account("duo-operator", "duo-operator").await.expect("a kubeconfig");
+        Self::start_with(&kubeconfig, namespace, resync_seconds, args)
+    }
+
+    /// As [`Self::start`], with a kubeconfig of the caller's.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with(kubeconfig: &Path, namespace: &str, resync_seconds: u64, args: &[&str]) -> Self {
         let folder = TempFolder::new("duo-operator-").expect("a temporary folder");
         let log = folder.join("log");
         let spec = ProcessSpec::new(programs::program("duo-operator"), &log)
@@ -34,7 +42,7 @@ impl Operator {
                 vec!["--leader-elect=false"]
             })
             .args(args)
-            .env("KUBECONFIG", &kubeconfig)
+            .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info,duo_operator=debug,duo_runtime=debug");
         let process = spec.clone().spawn().expect("the operator starts");
         Self { process: Some(process), spec, log, _folder: folder }

@@ -28,6 +28,7 @@ pub fn condition(object: &Value, type_: &str) -> (String, String, String) {
 impl World {
     /// One of our objects as JSON; `Null` when it does not exist. What its status must always obey is checked on the way.
     pub async fn get(&self, kind: &str, name: &str) -> Value {
+        self.statuses.check();
         let object: Option<DynamicObject> = self.api(kind).get_opt(name).await.expect("the API server answers");
         let value = object.map(|object| serde_json::to_value(object).expect("JSON")).unwrap_or_default();
         // a status of an older generation is not yet about this object

@@ -12,6 +12,8 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParam
 use serde_json::Value;
 
 use crate::operator::Operator;
+use crate::proxies::Proxies;
+use crate::statuses::Statuses;
 use crate::{manifests, programs};
 
 /// What differs between worlds.
@@ -33,6 +35,8 @@ pub struct Options {
     pub claims: std::collections::BTreeMap<String, std::path::PathBuf>,
     /// File to which GitLab appends every GraphQL request, for the oracle.
     pub record: Option<std::path::PathBuf>,
+    /// The operator's calls to both sides go through [`Proxies`].
+    pub proxied: bool,
 }
 
 impl Default for Options {
@@ -46,6 +50,7 @@ impl Default for Options {
             gitlab_trusts: None,
             claims: std::collections::BTreeMap::new(),
             record: None,
+            proxied: false,
         }
     }
 }
@@ -77,7 +82,11 @@ pub struct World {
     pub bedrock: bedrock::Handle,
     /// Runs gateway pods.
     pub node: FakeNode,
-    operator: Mutex<Option<Operator>>,
+    /// What the operator's calls go through, where asked for.
+    pub proxies: Option<Proxies>,
+    /// Every status that was written so far.
+    pub statuses: Statuses,
+    operator: Arc<Mutex<Option<Operator>>>,
 }
 
 impl World {
@@ -101,7 +110,9 @@ impl World {
             std::fs::write(folder.join("ca.crt"), pem).expect("a file");
             folder
         });
+        let proxies = if options.proxied { Some(Proxies::start(control_plane).await) } else { None };
         let gitlab = gitlab::start(gitlab::Config {
+            external_url: proxies.as_ref().map(|proxies| proxies.gitlab.url()),
             ca_file: trusts.as_ref().map(|folder| folder.join("ca.crt")),
             version: options.gitlab.parse().expect("a version"),
             record: options.record.clone(),
@@ -111,6 +122,9 @@ impl World {
         })
         .await
         .expect("a GitLab");
+        if let Some(proxies) = &proxies {
+            proxies.gitlab.set_upstream(&format!("http://{}", gitlab.addr()));
+        }
         let bedrock = bedrock::start(bedrock::Config {
             access_keys: vec![bedrock::AccessKey::new(manifests::AWS_KEY_ID, manifests::AWS_SECRET)],
             ..bedrock::Config::default()
@@ -136,10 +150,18 @@ impl World {
         .await
         .expect("a fake node");
         control_plane.apply_yaml(&manifests::secrets(&namespace)).await.expect("Secrets");
-        let world = Self { control_plane, client, namespace, gitlab, bedrock, node, operator: Mutex::default() };
+        let statuses = Statuses::watch(&client, &namespace);
+        let operator = Arc::default();
+        let world = Self { control_plane, client, namespace, gitlab, bedrock, node, proxies, statuses, operator };
         if options.operator {
-            let operator =
-                Operator::start(control_plane, &world.namespace, options.resync_seconds, &options.operator_args).await;
+            let (period, args) = (options.resync_seconds, &options.operator_args);
+            let operator = match &world.proxies {
+                None => Operator::start(control_plane, &world.namespace, period, args).await,
+                Some(proxies) => {
+                    proxies.kill_and_start_again(&world.operator);
+                    Operator::start_with(&proxies.kubeconfig, &world.namespace, period, args)
+                }
+            };
             world.with_operator(|slot| *slot = Some(operator));
         }
         world

@@ -3,7 +3,9 @@
 //!
 //! The rules are those that kstatus (Argo CD, Flux, `kubectl wait`-like tools) and Flux' own condition checks rely on,
 //! with two differences: `Ready` may be Unknown beside `Reconciling` or `Stalled` (here missing input is Unknown, Flux
-//! wants False), and the root `observedGeneration` may move before the work is done (Flux moves it on success only).
+//! wants False: FAIL0003 and 4), and the root `observedGeneration` may move before the work is done (Flux moves it on
+//! success only: FAIL0010). Of `github.com/fluxcd/pkg` `runtime/conditions/check`: FAIL0001 and 2 are `summary`; 5 and
+//! WARN0001, 3, 4 `polarity`; 6 to 9 and WARN0005 `generations`; WARN0002 needs negative conditions other than these two.
 
 use std::collections::HashSet;
 
@@ -60,6 +62,48 @@ pub fn check_conditions(object: &Value) -> Vec<String> {
     let mut broken = Vec::new();
     for check in [shape, summary, polarity, generations] {
         check(object, &conditions, &mut broken);
+    }
+    broken
+}
+
+/// Checks one write of a status against the status before it, both as a watch shows the object. A status is judged by
+/// the generation that it speaks of: the spec may have changed while it was being written. `before` is null for an object
+/// that is new.
+///
+/// Beside the rules of [`check_conditions`]: the observed generation never goes back, and `lastTransitionTime` stays
+/// while the status of a condition stays and never goes back either.
+pub fn check_step(before: &Value, after: &Value) -> Vec<String> {
+    if before["status"] == after["status"] {
+        return vec![];
+    }
+    let root = |object: &Value| object["status"]["observedGeneration"].as_i64();
+    let mut judged = after.clone();
+    if root(after) < after["metadata"]["generation"].as_i64()
+        && let Some(observed) = root(after)
+    {
+        judged["metadata"]["generation"] = observed.into();
+    }
+    let mut broken = check_conditions(&judged);
+    if before["metadata"]["uid"] != after["metadata"]["uid"] {
+        return broken;
+    }
+    if let (Some(was), Some(is)) = (root(before), root(after))
+        && is < was
+    {
+        broken.push(format!("observedGeneration went back from {was} to {is}"));
+    }
+    let (was, is) = (Conditions::of(before), Conditions::of(after));
+    for new in &is.0 {
+        let kind = text(new, "type");
+        let Some(old) = was.get(kind) else { continue };
+        let (then, now) = (text(old, "lastTransitionTime"), text(new, "lastTransitionTime"));
+        if old["status"] == new["status"] && then != now {
+            broken.push(format!("{kind}: lastTransitionTime moved from {then} to {now}, but the status stayed"));
+        }
+        // RFC 3339 in UTC and whole seconds sorts as text
+        if now < then {
+            broken.push(format!("{kind}: lastTransitionTime went back from {then} to {now}"));
+        }
     }
     broken
 }
@@ -254,6 +298,34 @@ mod tests {
             let broken = check_conditions(&object(&conditions));
             assert!(broken.iter().any(|text| text.contains(expected)), "{expected}: {broken:?}");
         }
+    }
+
+    #[test]
+    fn a_step_keeps_times_while_statuses_stay() {
+        let at = |status: &str, time: &str, observed: i64| {
+            let mut object = object(&[condition("Ready", status)]);
+            object["status"]["conditions"][0]["lastTransitionTime"] = json!(time);
+            object["status"]["conditions"][0]["observedGeneration"] = json!(observed);
+            object["status"]["observedGeneration"] = json!(observed);
+            object["metadata"]["uid"] = json!("u");
+            object
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z");
+        let cases = [
+            (Value::Null, at("True", early, 2), ""),
+            (at("True", early, 2), at("True", early, 2), ""),
+            (at("True", early, 2), at("False", late, 2), ""),
+            (at("True", early, 1), at("True", late, 2), "the status stayed"),
+            (at("True", late, 2), at("False", early, 2), "went back from 2026"),
+            (at("False", early, 2), at("True", early, 1), "observedGeneration went back from 2 to 1"),
+        ];
+        for (before, after, expected) in cases {
+            let broken = check_step(&before, &after).join("; ");
+            assert!(broken.contains(expected) && broken.is_empty() == expected.is_empty(), "{expected}: {broken}");
+        }
+        // an answer to the spec of before, written when there was a new one already
+        assert_eq!(check_step(&Value::Null, &at("True", early, 1)), Vec::<String>::new());
+        assert_eq!(check_step(&Value::Null, &at("True", early, 3)).len(), 3);
     }
 
     #[test]

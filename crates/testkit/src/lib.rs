@@ -5,7 +5,7 @@
 //! - `node`: one real node (root), for the demo and the end-to-end suite; `images` makes the images it runs.
 //!
 //! What they are made of: [`assets`] finds or builds the programs, [`pki`] makes certificates and kubeconfigs,
-//! [`process`] runs programs that cannot outlive the test. [`conditions`] checks what status conditions must obey.
+//! [`process`] runs programs that cannot outlive the test. [`fault_proxy`] stands before a server and spoils chosen calls. [`conditions`] checks what status conditions must obey.
 //!
 //! Knows nothing of GitLab, models or the product's resources.
 //!
@@ -42,6 +42,7 @@ pub mod conditions;
 pub mod control_plane;
 mod error;
 pub mod fake_node;
+pub mod fault_proxy;
 pub mod images;
 pub mod node;
 pub mod pki;

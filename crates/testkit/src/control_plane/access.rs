@@ -70,6 +70,25 @@ impl ControlPlane {
         self.write_kubeconfig(&format!("{namespace}-{name}"), &Login::Token(token), namespace)
     }
 
+    /// As [`Self::kubeconfig_for_service_account`], for a server in front of this one: its URL and its authority (PEM).
+    pub async fn kubeconfig_by_way_of(
+        &self,
+        server: &str,
+        ca_pem: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<PathBuf> {
+        let token = self.service_account_token(namespace, name).await?;
+        let text = kubeconfig(server, ca_pem, &Login::Token(token), namespace);
+        let port = server.rsplit(':').next().unwrap_or_default();
+        self.folder.write(&format!("{namespace}-{name}-{port}.kubeconfig"), &text)
+    }
+
+    /// What the API server's certificate is checked against, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.programs.files.ca_pem
+    }
+
     /// A token of an existing service account, good for a day.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<Token> {
         let doing = format!("request a token for service account {namespace}/{name}");
