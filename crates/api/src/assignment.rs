@@ -65,7 +65,7 @@ pub struct FeatureAssignmentSpec {
 }
 
 /// What serves a feature when no self-hosted model does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum AssignmentProvider {
     /// The feature is off for the instance.
     Disabled,

@@ -236,6 +236,10 @@ pub struct SelfHostedModelStatus {
     /// Global id of the model in GitLab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gitlab_id: Option<String>,
+    /// GitLab in which that model is this resource's: its URL, and its instance id once that is known. Stands in for the
+    /// annotations where they were lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitlab_instance: Option<String>,
     /// Fingerprint of what the last connection check tried; a change asks for a new check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked: Option<String>,

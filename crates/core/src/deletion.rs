@@ -11,10 +11,25 @@ pub const GITLAB_GONE_SECONDS: i64 = 600;
 /// sends one deletion after the other, and a dependent whose gateway is gone cannot be taken out of GitLab any more.
 pub const GATHERING_SECONDS: i64 = 5;
 
+/// How long deletions wait, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// See [`HAND_ASSIGNED_GRACE_SECONDS`].
+    pub hand_assigned: i64,
+    /// See [`GITLAB_GONE_SECONDS`].
+    pub gitlab_gone: i64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { hand_assigned: HAND_ASSIGNED_GRACE_SECONDS, gitlab_gone: GITLAB_GONE_SECONDS }
+    }
+}
+
 /// Whether a gateway that is being deleted waits for its dependents. `leaving`: those that are being deleted and still
 /// hold something in GitLab; `staying`: the others.
-pub fn gateway_waits(leaving: usize, staying: usize, deleting_for: i64) -> bool {
-    (leaving > 0 && deleting_for <= GITLAB_GONE_SECONDS) || (staying > 0 && deleting_for < GATHERING_SECONDS)
+pub fn gateway_waits(leaving: usize, staying: usize, deleting_for: i64, patience: Patience) -> bool {
+    (leaving > 0 && deleting_for <= patience.gitlab_gone) || (staying > 0 && deleting_for < GATHERING_SECONDS)
 }
 
 /// What to do about a model that is being deleted.
@@ -33,14 +48,20 @@ pub enum Step {
 /// `assignments`: names of FeatureAssignments that reference the model and are not being deleted; `leaving`: whether
 /// one that is being deleted still holds features of it; `features`: keys that use it in GitLab; `deleting_for`:
 /// seconds since the deletion was asked for.
-pub fn next_step(assignments: Vec<String>, leaving: bool, features: Vec<String>, deleting_for: i64) -> Step {
+pub fn next_step(
+    assignments: Vec<String>,
+    leaving: bool,
+    features: Vec<String>,
+    deleting_for: i64,
+    patience: Patience,
+) -> Step {
     if !assignments.is_empty() {
         return Step::WaitForAssignments(assignments);
     }
     if features.is_empty() {
         return Step::Delete;
     }
-    let left = HAND_ASSIGNED_GRACE_SECONDS - deleting_for;
+    let left = patience.hand_assigned - deleting_for;
     match (leaving, left > 0) {
         // An assignment on its way out takes its features off by itself.
         (true, true) => Step::WaitForFeatures(features, left.min(2)),
@@ -63,13 +84,15 @@ mod tests {
             (0, 2, GATHERING_SECONDS, false),
             (1, 1, GATHERING_SECONDS, true),
         ] {
-            assert_eq!(gateway_waits(leaving, staying, deleting_for), waits, "{leaving} {staying} {deleting_for}");
+            let decided = gateway_waits(leaving, staying, deleting_for, Patience::default());
+            assert_eq!(decided, waits, "{leaving} {staying} {deleting_for}");
         }
     }
 
     #[test]
     fn a_model_in_use_is_not_deleted_under_its_features() {
         let list = |name: &str| vec![name.to_owned()];
+        let next_step = |a, leaving, f, age| next_step(a, leaving, f, age, Patience::default());
         assert_eq!(next_step(list("fa"), false, list("duo_chat"), 9999), Step::WaitForAssignments(list("fa")));
         assert_eq!(next_step(vec![], false, list("duo_chat"), 0), Step::WaitForFeatures(list("duo_chat"), 300));
         assert_eq!(next_step(vec![], true, list("duo_chat"), 0), Step::WaitForFeatures(list("duo_chat"), 2));

@@ -6,7 +6,9 @@
 pub mod claims;
 pub mod conditions;
 pub mod connection;
+pub mod contest;
 pub mod deletion;
+pub mod dependents;
 pub mod desired;
 pub mod durations;
 pub mod health;

@@ -7,6 +7,7 @@
 //! | set, id not listed, lists hide nothing | – | another id | `Never` | name taken |
 //! | set, id not listed, family hidden | – | none | – | hidden: ours, but not to be seen |
 //! | unset | our name | listed | any | ours: our create's answer was lost |
+//! | lost, the status of this GitLab has it | – | – | – | as if set |
 //! | unset | – | none | – | create |
 //! | unset | – | listed, claimed by another resource | any | name taken |
 //! | unset | – | listed | `ByName` | adopt |
@@ -49,6 +50,16 @@ impl Home {
         }
     }
 
+    /// Whether the two speak to one GitLab: by the same URL, or by the same instance id behind different ones.
+    pub fn shares(&self, other: &Self) -> bool {
+        self.url == other.url || (self.id.is_some() && self.id == other.id)
+    }
+
+    /// Whether the instance id is known.
+    pub fn is_identified(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// Whether a mark with this annotation was made here. One without it is taken for one of here.
     pub fn made(&self, mark: Option<&str>) -> bool {
         mark.is_none_or(|mark| Self::read(mark).is(self))
@@ -78,6 +89,22 @@ pub struct Marks {
     pub external_id: Option<String>,
     /// Annotation `create-pending`.
     pub create_pending: Option<String>,
+}
+
+impl Marks {
+    /// The marks that count in `home`. `marks`: the annotations and the GitLab in which they were made; `status`: id and
+    /// GitLab of the last status. Each of the two survives the loss of the other (`kubectl replace` drops annotations, a
+    /// restored backup the status); with neither, the model in GitLab is nobody's.
+    pub fn at(self, made: Option<&str>, status: Option<(&str, &str)>, home: &Home) -> Self {
+        let bare = made.is_none() && self == Self::default();
+        match status {
+            Some((id, at)) if bare && Home::read(at).is(home) => {
+                Self { external_id: Some(id.to_owned()), create_pending: None }
+            }
+            _ if home.made(made) => self,
+            _ => Self::default(),
+        }
+    }
 }
 
 /// Which model in GitLab is meant.
@@ -229,6 +256,25 @@ mod tests {
         assert_eq!(match_model(&none, "m", by_name, &with, false, &["1"]), Match::NameTaken(&one));
         assert_eq!(match_model(&none, "m", by_name, &with, false, &[]), Match::Adopt(&one));
         assert_eq!(match_model(&none, "m", never, &with, false, &[]), Match::NameTaken(&one));
+    }
+
+    #[test]
+    fn annotations_and_status_stand_in_for_each_other_in_one_gitlab_only() {
+        let home = Home::new("https://g.example", None);
+        let (here, there) = ("https://g.example:443", "https://other.example:443");
+        let marked = Marks { external_id: Some("7".into()), create_pending: None };
+        let from_status = Marks { external_id: Some("9".into()), create_pending: None };
+        for (marks, made, status, counts) in [
+            (marked.clone(), Some(here), None, marked.clone()),
+            (marked.clone(), Some(here), Some(("9", here)), marked.clone()),
+            (marked.clone(), Some(there), Some(("9", here)), Marks::default()),
+            (Marks::default(), None, Some(("9", here)), from_status),
+            (Marks::default(), None, Some(("9", there)), Marks::default()),
+            (Marks::default(), Some(here), Some(("9", here)), Marks::default()),
+            (Marks::default(), None, None, Marks::default()),
+        ] {
+            assert_eq!(marks.clone().at(made, status, &home), counts, "{marks:?} {made:?} {status:?}");
+        }
     }
 
     #[test]

@@ -70,17 +70,20 @@ fn provider_not_configured(spec: &SelfHostedModelSpec, gateway: &AIGatewaySpec) 
 fn name_claimed(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibling]) -> Option<Finding> {
     let rivals = siblings.iter().filter(|other| other.spec.display_name == spec.display_name);
     let winner = winner_over(me, rivals.map(|other| &other.claimant))?;
-    Some(
-        Finding::fails(
-            ACCEPTED,
-            "NameClaimed",
-            format!(
-                "spec.displayName {:?} belongs to the older SelfHostedModel {}/{}; choose another name",
-                spec.display_name, winner.namespace, winner.name
-            ),
-        )
-        .by_person(),
-    )
+    let whose = format!(
+        "spec.displayName {:?} belongs to the older SelfHostedModel {}/{}",
+        spec.display_name, winner.namespace, winner.name
+    );
+    Some(claimed("NameClaimed", &whose, "choose another name", winner))
+}
+
+/// A claim that lost: until the winner is gone, or a person ends it.
+fn claimed(reason: &'static str, whose: &str, cure: &str, winner: &Claimant) -> Finding {
+    if winner.leaving {
+        Finding::fails(ACCEPTED, reason, format!("{whose}, which is being deleted"))
+    } else {
+        Finding::fails(ACCEPTED, reason, format!("{whose}; {cure}")).by_person()
+    }
 }
 
 /// The gateway finds a declared model by family, endpoint and identifier: that is all that GitLab's request carries.
@@ -91,20 +94,14 @@ fn indistinguishable(me: &Claimant, spec: &SelfHostedModelSpec, siblings: &[Sibl
     let rivals: Vec<&Sibling> = rivals.collect();
     let winner = winner_over(me, rivals.iter().map(|other| &other.claimant))?;
     let other = rivals.iter().find(|other| other.claimant == *winner)?;
-    Some(
-        Finding::fails(
-            ACCEPTED,
-            "Indistinguishable",
-            format!(
-                "family, endpoint and identifier are those of the older SelfHostedModel {}/{}, but {} differs: GitLab's \
-                 requests do not tell the two apart. Make them the same or use another endpoint",
-                winner.namespace,
-                winner.name,
-                differing(&spec.settings(), &other.spec.settings()).join(" and ")
-            ),
-        )
-        .by_person(),
-    )
+    let whose = format!(
+        "family, endpoint and identifier are those of the older SelfHostedModel {}/{}, but {} differs: GitLab's requests \
+         do not tell the two apart",
+        winner.namespace,
+        winner.name,
+        differing(&spec.settings(), &other.spec.settings()).join(" and ")
+    );
+    Some(claimed("Indistinguishable", &whose, "make them the same or use another endpoint", winner))
 }
 
 /// Fields of the two that are not the same, as `spec.<field>`.

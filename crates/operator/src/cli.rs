@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
+use duo_core::deletion::{GITLAB_GONE_SECONDS, HAND_ASSIGNED_GRACE_SECONDS, Patience};
 
 /// Declares GitLab Duo Self-Hosted: gateways, models and feature assignments as custom resources.
 #[derive(Debug, Parser)]
@@ -43,9 +44,22 @@ pub struct RunArgs {
     /// Namespace of the Lease; default: the operator's own.
     #[arg(long, value_name = "NS", env = "POD_NAMESPACE")]
     pub leader_namespace: Option<String>,
+    /// How long a feature that a person put on a model by hand holds up the model's deletion, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = HAND_ASSIGNED_GRACE_SECONDS, hide = true)]
+    pub hand_assigned_grace: i64,
+    /// How long a deletion keeps trying to reach GitLab before it lets go, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = GITLAB_GONE_SECONDS, hide = true)]
+    pub gitlab_gone_after: i64,
     /// Image of gateways whose resource names none.
     #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE", default_value = concat!("docker.io/local/duo-gateway:", env!("CARGO_PKG_VERSION")))]
     pub gateway_image: String,
+}
+
+impl RunArgs {
+    /// How long deletions wait.
+    pub fn patience(&self) -> Patience {
+        Patience { hand_assigned: self.hand_assigned_grace, gitlab_gone: self.gitlab_gone_after }
+    }
 }
 
 #[cfg(test)]

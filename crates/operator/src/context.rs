@@ -6,10 +6,12 @@ use std::time::Duration;
 use duo_api::annotations::{EXTERNAL_ID, EXTERNAL_INSTANCE};
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use duo_core::claims::Claimant;
+use duo_core::deletion::Patience;
 use duo_core::ownership::Home;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
+use crate::contests::Contests;
 use crate::error::Error;
 use crate::report::Reporter;
 use crate::session::Sessions;
@@ -34,6 +36,10 @@ pub(crate) struct Context {
     pub leadership: duo_runtime::lease::Leadership,
     /// How often an unchanged world is looked at.
     pub resync: Duration,
+    /// How long deletions wait.
+    pub patience: Patience,
+    /// Fights with other writers.
+    pub contests: Contests,
     /// Image of the gateway where a resource names none.
     pub gateway_image: String,
     /// For asking gateway pods which configuration they serve.
@@ -115,6 +121,13 @@ pub(crate) fn claimant<K: Resource>(object: &K) -> Claimant {
         object.namespace().unwrap_or_default(),
         object.name_any(),
     )
+    .leaving(object.meta().deletion_timestamp.is_some())
+}
+
+/// The GitLab that a gateway speaks to, as far as its object tells.
+pub(crate) fn told_home(gateway: &AIGateway) -> Home {
+    let mark = gateway.annotations().get(EXTERNAL_INSTANCE).map(String::as_str);
+    Home::read(&Home::new(&gateway.spec.gitlab.url, None).written(mark))
 }
 
 /// Now, as conditions write it.

@@ -32,9 +32,10 @@ impl Error {
 }
 
 /// When a reconcile should come back without a trigger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Only when something changes.
+    #[default]
     OnChange,
     /// After this long.
     After(Duration),

@@ -5,8 +5,10 @@
 
 mod assignment;
 pub mod cli;
+mod contests;
 mod context;
 mod convert;
+mod entrance;
 mod error;
 mod gateway;
 mod inputs;

@@ -31,6 +31,11 @@ impl Event {
     pub(crate) fn warning(reason: &'static str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, reason, message: message.into() }
     }
+
+    /// What happened.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 /// Writes statuses and publishes events.
@@ -115,20 +120,36 @@ impl Reporter {
 
 /// Conditions that turned True or False. Unknown is on the way somewhere, and `Reconciling` and `Stalled` repeat others.
 fn edges<'a>(before: &[Condition], findings: &'a [Finding]) -> Vec<&'a Finding> {
-    findings
+    let mut told: Vec<&Finding> = findings
         .iter()
         .filter(|finding| {
             ![RECONCILING, STALLED].contains(&finding.type_) && finding.status != ConditionStatus::Unknown
         })
         .filter(|finding| {
             let old = conditions::get(before, finding.type_);
-            let changed = old.is_none_or(|old| old.status != finding.status || old.reason != finding.reason);
+            let changed = old.is_none_or(|old| {
+                // Another drift than the one that was told is news.
+                let drift = finding.reason == "Drifted" && old.message != finding.message;
+                old.status != finding.status || old.reason != finding.reason || drift
+            });
             // While an object comes up, what does not hold yet is no news; Ready=False with a reason is.
             let first = old.is_none_or(|old| old.status == ConditionStatus::Unknown);
             let worth = finding.status == ConditionStatus::True || !first || finding.type_ == READY;
             changed && worth
         })
-        .collect()
+        .collect();
+    // Ready repeats the condition that stands in its way.
+    let repeats = |ready: &Finding| {
+        let same = |other: &&&Finding| {
+            other.type_ != READY && (other.reason, &other.message) == (ready.reason, &ready.message)
+        };
+        ready.type_ == READY && told.iter().find(same).is_some()
+    };
+    let repeated = told.iter().position(|finding| repeats(finding));
+    if let Some(at) = repeated {
+        told.remove(at);
+    }
+    told
 }
 
 #[cfg(test)]
@@ -145,6 +166,12 @@ mod tests {
         assert_eq!(edges(&merged(&holds), std::slice::from_ref(&fails)).len(), 1);
         assert_eq!(edges(&[], std::slice::from_ref(&fails)).len(), 0);
         assert_eq!(edges(&[], &[Finding::unknown("TokenValid", "X", "")]).len(), 0);
+        let drifted = |text| Finding::fails("Synced", "Drifted", text);
+        assert_eq!(edges(&merged(&drifted("a")), &[drifted("a")]).len(), 0);
+        assert_eq!(edges(&merged(&drifted("a")), &[drifted("b")]).len(), 1, "another drift");
+        let ready = |finding: Finding| Finding { type_: READY, ..finding };
+        let both = [ready(drifted("b")), drifted("b")];
+        assert_eq!(edges(&merged(&drifted("a")), &both).iter().map(|f| f.type_).collect::<Vec<_>>(), ["Synced"]);
         let stalled = Finding { type_: STALLED, status: ConditionStatus::True, ..fails };
         assert_eq!(edges(&[], &[stalled]).len(), 0);
     }

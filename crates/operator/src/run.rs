@@ -133,6 +133,8 @@ async fn lead(
         reporter: Reporter::new(events::Publisher::new(kube.clone(), NAME, &instance), metrics),
         leadership: leadership.clone(),
         resync: Duration::from_secs(args.resync),
+        patience: args.patience(),
+        contests: crate::contests::Contests::default(),
         gateway_image: args.gateway_image.clone(),
         // Pods are asked directly, never through a proxy.
         http: reqwest::Client::builder().no_proxy().build().map_err(RunError::Http)?,

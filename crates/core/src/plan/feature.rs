@@ -59,14 +59,12 @@ impl fmt::Display for FeatureTarget {
     }
 }
 
-fn found(feature: Option<&observed::Feature>) -> String {
-    match feature {
-        None => "not listed".to_owned(),
-        Some(feature) => match &feature.model_id {
-            Some(id) => format!("{} {id}", feature.provider),
-            None => feature.provider.clone(),
-        },
-    }
+/// How the feature is set, with the name of its model where GitLab lists it.
+fn found(instance: &Instance, feature: Option<&observed::Feature>) -> String {
+    let Some(feature) = feature else { return "not listed".to_owned() };
+    let Some(id) = &feature.model_id else { return feature.provider.clone() };
+    let name = instance.model(id).map(|model| format!(" {:?}", model.name)).unwrap_or_default();
+    format!("{} {id}{name}", feature.provider)
 }
 
 /// The write that makes the feature served by `target`; `None` when it already is.
@@ -75,7 +73,11 @@ pub fn plan_feature(instance: &Instance, feature: Feature, target: &FeatureTarge
     if observed.is_some_and(|row| row.provider == target.provider() && row.model_id.as_deref() == target.model_id()) {
         return None;
     }
-    Some(Operation::UpdateFeature { feature: feature.key().to_owned(), target: target.clone(), found: found(observed) })
+    Some(Operation::UpdateFeature {
+        feature: feature.key().to_owned(),
+        target: target.clone(),
+        found: found(instance, observed),
+    })
 }
 
 /// The write that takes our hands off a feature, if it still is as we set it; `None` when somebody else changed it.

@@ -2,10 +2,12 @@
 
 mod feature;
 mod model;
+mod release;
 mod settings;
 
 pub use feature::{FeatureTarget, plan_feature, plan_unassign};
 pub use model::{DesiredModel, desired_model, plan_model};
+pub use release::{Held, Release, plan_release};
 pub use settings::{plan_settings, undeclared_in_use};
 
 use std::fmt;
@@ -52,6 +54,43 @@ pub enum Operation {
         name: String,
     },
 }
+
+impl Operation {
+    /// What is written, one by one: names under which a fight with another writer is counted.
+    pub fn subjects(&self) -> Vec<&str> {
+        match self {
+            Self::UpdateSettings { gateway_url, timeout_seconds, .. } => {
+                let url = gateway_url.is_some().then_some(GATEWAY_URL);
+                url.into_iter().chain(timeout_seconds.is_some().then_some(REQUEST_TIMEOUT)).collect()
+            }
+            // GitLab updates a model as a whole.
+            Self::CreateModel(_) | Self::UpdateModel { .. } | Self::DeleteModel { .. } => vec![MODEL],
+            Self::UpdateFeature { feature, .. } => vec![feature],
+        }
+    }
+
+    /// The operation without these subjects, if anything is left of it.
+    #[must_use]
+    pub fn without(mut self, left_out: &[&str]) -> Option<Self> {
+        if let Self::UpdateSettings { gateway_url, timeout_seconds, .. } = &mut self {
+            if left_out.contains(&GATEWAY_URL) {
+                *gateway_url = None;
+            }
+            if left_out.contains(&REQUEST_TIMEOUT) {
+                *timeout_seconds = None;
+            }
+        }
+        let rest = self.subjects();
+        (!rest.is_empty() && !rest.iter().all(|subject| left_out.contains(subject))).then_some(self)
+    }
+}
+
+/// Subject of [`Operation::UpdateSettings`].
+pub const GATEWAY_URL: &str = "gateway URL";
+/// Subject of [`Operation::UpdateSettings`].
+pub const REQUEST_TIMEOUT: &str = "request timeout";
+/// Subject of operations on a model.
+pub const MODEL: &str = "model";
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

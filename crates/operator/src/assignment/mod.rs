@@ -10,7 +10,7 @@ use duo_api::condition::{ACCEPTED, MODEL_RESOLVED, READY, SYNCED};
 use duo_api::{AIGateway, Feature, FeatureAssignment, FeatureAssignmentStatus, SelfHostedModel};
 use duo_core::claims::Claimant;
 use duo_core::conditions::{self, Finding};
-use duo_core::plan::FeatureTarget;
+use duo_core::plan::{FeatureTarget, Held};
 use duo_core::ready::{self, GATEWAY_READY, MODEL_READY};
 use duo_core::validate;
 use duo_gitlab::FeatureProvider;
@@ -164,9 +164,8 @@ fn claimed(item: &FeatureAssignment, ctx: &Context) -> Vec<(Feature, Claimant)> 
 }
 
 /// Features that this object has set in GitLab, from its annotation.
-fn assigned(item: &FeatureAssignment) -> Vec<Feature> {
-    let list = item.annotations().get(ASSIGNED_FEATURES).map(String::as_str).unwrap_or_default();
-    Feature::ALL.into_iter().filter(|feature| list.split(',').any(|key| key == feature.key())).collect()
+fn assigned(item: &FeatureAssignment) -> Vec<Held> {
+    Held::read(item.annotations().get(ASSIGNED_FEATURES).map(String::as_str).unwrap_or_default())
 }
 
 /// Sets one feature in GitLab, by its lower-case key.

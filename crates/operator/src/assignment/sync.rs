@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use duo_api::annotations::ASSIGNED_FEATURES;
-use duo_api::condition::{ACCEPTED, GATEWAY_URL_CONFIGURED, SYNCED, TOKEN_VALID};
+use duo_api::condition::{ACCEPTED, SYNCED};
 use duo_api::{AIGateway, Feature, FeatureAssignment, ManagementPolicy};
-use duo_core::conditions::{self, Finding};
+use duo_core::conditions::Finding;
 use duo_core::observed::Instance;
 use duo_core::ownership::Home;
-use duo_core::plan::{self, FeatureTarget, Operation};
+use duo_core::plan::{self, FeatureTarget, Held, Operation, Release};
 use duo_core::validate;
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 use super::{Outcome, assigned, claimed, set_feature};
+use crate::contests::Fights;
 use crate::context::{Context, home_mark, made_at};
+use crate::entrance;
 use crate::error::{Error, Next};
 use crate::report::Event;
-use crate::session::{Session, SessionError};
+use crate::session::Session;
 
 /// An observation this old is good enough to find that nothing is to be done.
 const FRESH: Duration = Duration::from_secs(3);
@@ -32,17 +34,11 @@ pub(super) async fn run(
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
     let contested = claimed(item, ctx);
-    if let Some(waiting) = gateway_not_ready(gateway) {
-        accepted(validate::features_claimed(&contested), outcome);
-        outcome.findings.push(waiting);
-        return Ok(());
-    }
-    let session = match ctx.sessions.open(gateway).await {
+    let session = match entrance::open(gateway, ctx).await? {
         Ok(session) => session,
-        Err(SessionError::Input(crate::inputs::InputError::Kube(error))) => return Err(error.into()),
-        Err(error) => {
+        Err(waiting) => {
             accepted(validate::features_claimed(&contested), outcome);
-            outcome.findings.push(Finding::unknown(SYNCED, error.category(), error.to_string()));
+            outcome.findings.push(waiting);
             return Ok(());
         }
     };
@@ -96,37 +92,25 @@ pub(super) async fn run(
             return Ok(());
         }
     } else {
+        let before = item.status.clone().unwrap_or_default().conditions;
+        let subject = item.clone();
+        let fights = Fights::new(ctx, &subject, SYNCED, &before);
+        fights.looked(&operations);
         remember(item, api, &mine, &home, false).await?;
-        if let Some(finding) = act(&session, &operations, ctx, outcome).await? {
+        if let Some(finding) = act(&session, operations, &fights, ctx, outcome).await? {
             outcome.findings.push(finding);
             return Ok(());
         }
         remember(item, api, &mine, &home, true).await?;
     }
-    outcome.findings.push(Finding::holds(SYNCED, "Synced", format!("{} features are set as declared", mine.len())));
+    let put_back = outcome.events.iter().map(|event| format!("; {}", event.message())).collect::<String>();
+    let text = format!("{} features are set as declared{put_back}", mine.len());
+    outcome.findings.push(Finding::holds(SYNCED, "Synced", text));
     Ok(())
 }
 
 fn accepted(refusal: Option<Finding>, outcome: &mut Outcome) {
     outcome.findings.push(refusal.unwrap_or_else(|| Finding::holds(ACCEPTED, "Accepted", "The declaration is valid")));
-}
-
-fn gateway_not_ready(gateway: &AIGateway) -> Option<Finding> {
-    let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let claimed = conditions::get(conditions, GATEWAY_URL_CONFIGURED).is_some_and(|c| c.reason == "InstanceClaimed");
-    if conditions::is_true(conditions, TOKEN_VALID) && !claimed {
-        return None;
-    }
-    let why = conditions::get(conditions, if claimed { GATEWAY_URL_CONFIGURED } else { TOKEN_VALID });
-    Some(Finding::unknown(
-        SYNCED,
-        "GatewayNotReady",
-        format!(
-            "AIGateway {} cannot write to GitLab{}",
-            gateway.name_any(),
-            why.map(|c| format!(": {}", c.message)).unwrap_or_default()
-        ),
-    ))
 }
 
 /// Writes that set the declared features and release those that are declared no more.
@@ -140,22 +124,17 @@ fn operations(
 ) -> Vec<Operation> {
     let mut operations: Vec<Operation> =
         mine.iter().filter_map(|feature| plan::plan_feature(instance, *feature, target)).collect();
-    let held_by_others: Vec<Feature> = others_features(item, ctx);
-    let dropped: Vec<Feature> = assigned_at(item, home)
-        .into_iter()
-        .filter(|feature| !item.spec.features.contains(feature) && !held_by_others.contains(feature))
-        .collect();
-    let chat_goes_too = dropped.contains(&Feature::DuoChat);
+    let features = assigned_at(item, home);
+    let features = features.into_iter().filter(|held| !item.spec.features.contains(&held.feature)).collect();
     // One edit may drop a feature and name another model: the feature is still on the former one.
-    let ids = ctx.held_ids(&item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name, home);
-    let ours: Vec<FeatureTarget> = ids.into_iter().map(FeatureTarget::Model).chain([target.clone()]).collect();
-    operations
-        .extend(dropped.iter().filter_map(|feature| plan::plan_unassign(instance, *feature, &ours, chat_goes_too)));
+    let models = ctx.held_ids(&item.namespace().unwrap_or_default(), &item.spec.gateway_ref.name, home);
+    let release = Release { features, models, elsewhere: others_features(item, ctx), ..Release::default() };
+    operations.extend(plan::plan_release(instance, &release));
     operations
 }
 
 /// Features that this object has set in the GitLab that is spoken to.
-fn assigned_at(item: &FeatureAssignment, home: &Home) -> Vec<Feature> {
+fn assigned_at(item: &FeatureAssignment, home: &Home) -> Vec<Held> {
     if made_at(item, home) { assigned(item) } else { Vec::new() }
 }
 
@@ -179,16 +158,32 @@ fn drift(operations: &[Operation]) -> Option<Finding> {
 /// not stop the others.
 async fn act(
     session: &Session,
-    operations: &[Operation],
+    operations: Vec<Operation>,
+    fights: &Fights<'_, FeatureAssignment>,
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<Option<Finding>, Error> {
     let mut refused: Vec<(String, duo_gitlab::Error)> = Vec::new();
+    let mut contested: Vec<Finding> = Vec::new();
+    let mut tried = false;
     for operation in operations {
-        let Operation::UpdateFeature { feature, target, .. } = operation else { continue };
+        let (allowed, held) = fights.judge(operation);
+        contested.extend(held);
+        let Some(operation) = allowed else { continue };
+        let Operation::UpdateFeature { feature, target, .. } = &operation else { continue };
         ctx.may_write()?;
+        tried = true;
         match set_feature(session, feature, target).await {
-            Ok(()) => outcome.events.push(Event::normal("FeatureAssigned", operation.to_string())),
+            Ok(()) => {
+                let drift = fights.is_drift(&operation);
+                match fights.wrote(&operation) {
+                    Some(finding) => contested.push(finding),
+                    None if drift => outcome
+                        .events
+                        .push(Event::normal("DriftCorrected", format!("changed in GitLab and put back: {operation}"))),
+                    None => outcome.events.push(Event::normal("FeatureAssigned", operation.to_string())),
+                }
+            }
             Err(error) => {
                 let down = error.is_transient();
                 refused.push((feature.clone(), error));
@@ -198,10 +193,10 @@ async fn act(
             }
         }
     }
-    if !operations.is_empty() {
+    if tried {
         session.changed().await;
     }
-    let Some((_, first)) = refused.first() else { return Ok(None) };
+    let Some((_, first)) = refused.first() else { return Ok(contested.into_iter().next()) };
     let (category, person) = (first.category(), !first.is_transient());
     outcome.next = Next::from(first);
     let list: Vec<String> = refused.iter().map(|(feature, error)| format!("{feature}: {error}")).collect();
@@ -218,13 +213,14 @@ async fn remember(
     home: &Home,
     done: bool,
 ) -> Result<(), Error> {
-    let mut features = mine.to_vec();
+    let provider = item.spec.provider;
+    let mut features: Vec<Held> = mine.iter().map(|feature| Held { feature: *feature, provider }).collect();
     if !done {
         features.extend(assigned_at(item, home));
     }
     features.sort_unstable();
     features.dedup();
-    let list = features.iter().map(|feature| feature.key()).collect::<Vec<_>>().join(",");
+    let list = Held::write(&features);
     let marks: BTreeMap<String, Option<String>> =
         [(ASSIGNED_FEATURES, Some(list)), home_mark(item, home)].map(|(name, value)| (name.to_owned(), value)).into();
     if marks.iter().all(|(name, value)| item.annotations().get(name) == value.as_ref()) {

@@ -9,7 +9,7 @@ use duo_api::condition::GATEWAY_URL_CONFIGURED;
 use duo_api::gateway::AIGatewayStatus;
 use duo_api::{AIGateway, DeletionPolicy, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
-use duo_core::deletion::{GITLAB_GONE_SECONDS, gateway_waits};
+use duo_core::deletion::gateway_waits;
 use duo_core::{ready, url_rules};
 use duo_gitlab::SettingsInput;
 use duo_runtime::metadata;
@@ -31,9 +31,13 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Next, Erro
     if gateway.annotations().get(ABANDON).is_some_and(|value| value == "true") {
         return release(gateway, Some("abandoned on request"), ctx).await;
     }
-    let late = deleting_for(gateway) > GITLAB_GONE_SECONDS;
+    let late = deleting_for(gateway) > ctx.patience.gitlab_gone;
     let (leaving, staying) = dependents(gateway, ctx);
-    if gateway_waits(leaving, staying, deleting_for(gateway)) {
+    if gateway_waits(leaving.len(), staying, deleting_for(gateway), ctx.patience) {
+        if !leaving.is_empty() {
+            let text = format!("Deleted after those that need it to leave GitLab: {}", leaving.join(", "));
+            report(gateway, Finding::unknown(GATEWAY_URL_CONFIGURED, "WaitingForDependents", text), ctx).await?;
+        }
         return Ok(Next::After(POLL));
     }
     let hands_off = gateway.spec.suspend
@@ -57,7 +61,12 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Next, Erro
                     ),
                 )
                 .await;
-            report(gateway, &error, ctx).await?;
+            let finding = Finding::fails(
+                GATEWAY_URL_CONFIGURED,
+                error.category(),
+                format!("Putting GitLab's gateway URL back: {error}"),
+            );
+            report(gateway, if error.is_transient() { finding } else { finding.by_person() }, ctx).await?;
             Ok((&error).into())
         }
     }
@@ -104,11 +113,10 @@ async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<
 }
 
 /// Tells in the status what the deletion waits for.
-async fn report(gateway: &AIGateway, error: &duo_gitlab::Error, ctx: &Context) -> Result<(), Error> {
+async fn report(gateway: &AIGateway, finding: Finding, ctx: &Context) -> Result<(), Error> {
     let api: Api<AIGateway> = Api::namespaced(ctx.kube.clone(), &gateway.namespace().unwrap_or_default());
     let before = gateway.status.clone().unwrap_or_default();
-    let text = format!("Putting GitLab's gateway URL back: {error}");
-    let findings = ready::gateway(vec![Finding::fails(GATEWAY_URL_CONFIGURED, error.category(), text)]);
+    let findings = ready::gateway(vec![finding]);
     let status = AIGatewayStatus {
         observed_generation: gateway.metadata.generation,
         conditions: conditions::merge(&before.conditions, &findings, gateway.metadata.generation, &now()),
@@ -117,27 +125,24 @@ async fn report(gateway: &AIGateway, error: &duo_gitlab::Error, ctx: &Context) -
     ctx.reporter.write(&api, gateway, Some(&before.conditions), &findings, &status).await
 }
 
-/// Models and assignments of this gateway: how many are on their way out, how many are not.
-fn dependents(gateway: &AIGateway, ctx: &Context) -> (usize, usize) {
+/// Models and assignments of this gateway that hold something in GitLab: names of those on their way out, number of the
+/// others.
+fn dependents(gateway: &AIGateway, ctx: &Context) -> (Vec<String>, usize) {
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
-    fn leaves<K: Resource>(object: &K) -> bool {
-        object.meta().deletion_timestamp.is_some()
+    fn held<K: Resource<DynamicType = ()>>(object: &K) -> Option<(bool, String)> {
+        let holds = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        let leaves = object.meta().deletion_timestamp.is_some();
+        holds.then(|| (leaves, format!("{} {}", K::kind(&()), object.name_any())))
     }
-    let held = |finalizers: &[String]| finalizers.iter().any(|finalizer| finalizer == FINALIZER);
-    let all: Vec<bool> = ctx
-        .models_of(&namespace, &name)
+    let models = ctx.models_of(&namespace, &name);
+    let assignments = ctx.assignments_of(&namespace, &name);
+    let all: Vec<(bool, String)> = models
         .iter()
-        .filter(|model| held(model.finalizers()))
-        .map(|model| leaves(model.as_ref()))
-        .chain(
-            ctx.assignments_of(&namespace, &name)
-                .iter()
-                .filter(|item| held(item.finalizers()))
-                .map(|item| leaves(item.as_ref())),
-        )
+        .filter_map(|model| held(model.as_ref()))
+        .chain(assignments.iter().filter_map(|item| held(item.as_ref())))
         .collect();
-    let leaving = all.iter().filter(|leaves| **leaves).count();
-    (leaving, all.len() - leaving)
+    let staying = all.iter().filter(|(leaves, _)| !leaves).count();
+    (all.into_iter().filter_map(|(leaves, name)| leaves.then_some(name)).collect(), staying)
 }
 
 async fn release(gateway: &AIGateway, left_behind: Option<&str>, ctx: &Context) -> Result<Next, Error> {
@@ -149,5 +154,6 @@ async fn release(gateway: &AIGateway, left_behind: Option<&str>, ctx: &Context) 
     let api: Api<AIGateway> = Api::namespaced(ctx.kube.clone(), &gateway.namespace().unwrap_or_default());
     metadata::remove_finalizer(&api, gateway, FINALIZER).await?;
     ctx.sessions.forget(&session::key(gateway)).await;
+    ctx.contests.forget(gateway);
     Ok(Next::OnChange)
 }

@@ -17,7 +17,8 @@ use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 use super::cluster::Cluster;
-use crate::context::{Context, claimant, held_id, home_mark, made_at};
+use crate::contests::Fights;
+use crate::context::{Context, claimant, held_id, home_mark, made_at, told_home};
 use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session::{Session, SessionError};
@@ -28,6 +29,7 @@ const ACCESS_RETRY: Duration = Duration::from_secs(30);
 const FRESH: Duration = Duration::from_secs(3);
 
 /// What became of GitLab's side.
+#[derive(Default)]
 pub(super) struct GitLab {
     pub findings: Vec<Finding>,
     pub events: Vec<Event>,
@@ -38,7 +40,7 @@ pub(super) struct GitLab {
 
 impl GitLab {
     fn stop(finding: Finding, next: Next) -> Self {
-        Self { findings: vec![finding], events: Vec::new(), version: None, instance_id: None, next }
+        Self { findings: vec![finding], next, ..Self::default() }
     }
 }
 
@@ -56,7 +58,8 @@ pub(super) async fn run(
     cluster: &Cluster,
     ctx: &Context,
 ) -> Result<GitLab, Error> {
-    if let Some(finding) = claimed(gateway, ctx) {
+    let declared = Home::new(&gateway.spec.gitlab.url, None);
+    if let Some(finding) = claimed(gateway, &declared, ctx) {
         return Ok(GitLab::stop(finding, Next::OnChange));
     }
     let session = match ctx.sessions.open(gateway).await {
@@ -79,6 +82,16 @@ pub(super) async fn run(
         Ok(instance) => instance,
         Err(error) => return Ok(failed(&error)),
     };
+    let home = identified(gateway, &session, ctx).await;
+    note_home(gateway, api, &home).await?;
+    if let Some(finding) = claimed(gateway, &home, ctx) {
+        let valid = Finding::holds(TOKEN_VALID, "TokenValid", "GitLab takes the token");
+        return Ok(GitLab {
+            findings: vec![valid, finding],
+            version: Some(instance.version.clone()),
+            ..GitLab::default()
+        });
+    }
     let mut outcome = GitLab {
         findings: vec![
             Finding::holds(TOKEN_VALID, "TokenValid", "GitLab takes the token"),
@@ -115,28 +128,43 @@ fn failed(error: &duo_gitlab::Error) -> GitLab {
 }
 
 /// Another, older AIGateway for the same GitLab: two would fight over one URL.
-fn claimed(gateway: &AIGateway, ctx: &Context) -> Option<Finding> {
-    let mine = url_rules::instance_key(&gateway.spec.gitlab.url);
-    let rivals: Vec<_> = ctx
-        .gateways
-        .state()
-        .into_iter()
-        .filter(|other| other.uid() != gateway.uid() && other.metadata.deletion_timestamp.is_none())
-        .filter(|other| url_rules::instance_key(&other.spec.gitlab.url) == mine)
-        .map(|other| claimant(other.as_ref()))
-        .collect();
-    let winner = claims::winner_over(&claimant(gateway), &rivals)?;
-    Some(
-        Finding::fails(
-            GATEWAY_URL_CONFIGURED,
-            "InstanceClaimed",
-            format!(
-                "{} is managed by the older AIGateway {}/{}; delete one of the two",
-                gateway.spec.gitlab.url, winner.namespace, winner.name
-            ),
-        )
-        .by_person(),
-    )
+fn claimed(gateway: &AIGateway, home: &Home, ctx: &Context) -> Option<Finding> {
+    let others = ctx.gateways.state().into_iter().filter(|other| other.uid() != gateway.uid());
+    let others = others.map(|other| (claimant(other.as_ref()), told_home(&other)));
+    claims::instance_claimed(&claimant(gateway), home, &gateway.spec.gitlab.url, others)
+}
+
+/// The GitLab that is spoken to, with its instance id where another gateway might speak to the same one by another URL.
+/// Only the health check tells the id, and it takes seconds: it is asked before the first write, once.
+async fn identified(gateway: &AIGateway, session: &Session, ctx: &Context) -> Home {
+    let home = session.home();
+    if home.is_identified() {
+        return home;
+    }
+    let told = told_home(gateway);
+    let alone = ctx.gateways.state().iter().all(|other| other.uid() == gateway.uid());
+    if alone || (told.is_identified() && claimed(gateway, &told, ctx).is_none()) {
+        return told;
+    }
+    match session.health(Duration::MAX).await {
+        Ok(_) => session.home(),
+        Err(error) => {
+            tracing::info!(gateway = gateway.name_any(), %error, "GitLab does not tell its instance id");
+            told
+        }
+    }
+}
+
+/// Writes down which GitLab this is once its instance id is known. What was noted of another one counts no more.
+async fn note_home(gateway: &mut AIGateway, api: &Api<AIGateway>, home: &Home) -> Result<(), Error> {
+    if !home.is_identified() {
+        return Ok(());
+    }
+    let mut marks = BTreeMap::from([home_mark(gateway, home)].map(|(name, value)| (name.to_owned(), value)));
+    if !made_at(gateway, home) {
+        marks.insert(PREVIOUS_GATEWAY_URL.to_owned(), None);
+    }
+    annotate(gateway, api, &marks).await
 }
 
 /// Brings URL and timeout to what is declared. True when GitLab's URL is the declared one.
@@ -160,7 +188,12 @@ async fn settings(
             format!("spec.requestTimeout: GitLab {} has no such setting (18.7 or later has)", instance.version),
         ));
     }
-    let Some(operation) = plan::plan_settings(&observed, &url, timeout, has_timeout) else {
+    let operation = plan::plan_settings(&observed, &url, timeout, has_timeout);
+    let before = gateway.status.clone().unwrap_or_default().conditions;
+    let subject = gateway.clone();
+    let fights = Fights::new(ctx, &subject, GATEWAY_URL_CONFIGURED, &before);
+    fights.looked(operation.as_slice());
+    let Some(operation) = operation else {
         remember_previous_url(gateway, api, &observed, &url, &session.home()).await?;
         outcome.findings.push(configured(&url));
         return Ok(true);
@@ -183,7 +216,16 @@ async fn settings(
         return Ok(false);
     }
     remember_previous_url(gateway, api, &observed, &url, &home).await?;
-    write(session, &operation, &url, ctx, outcome).await
+    let (allowed, contested) = fights.judge(operation);
+    let written = match allowed {
+        Some(operation) => write(session, &operation, &url, &fights, ctx, outcome).await?,
+        None => url_is_ours,
+    };
+    if let Some(contested) = contested {
+        outcome.findings.retain(|finding| finding.type_ != GATEWAY_URL_CONFIGURED);
+        outcome.findings.push(contested);
+    }
+    Ok(written)
 }
 
 fn configured(url: &str) -> Finding {
@@ -241,10 +283,19 @@ async fn remember_previous_url(
     let marks: BTreeMap<String, Option<String>> = [(PREVIOUS_GATEWAY_URL, Some(previous)), home_mark(gateway, home)]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+    annotate(gateway, api, &marks).await
+}
+
+/// Writes annotations where they differ and keeps the object current.
+async fn annotate(
+    gateway: &mut AIGateway,
+    api: &Api<AIGateway>,
+    marks: &BTreeMap<String, Option<String>>,
+) -> Result<(), Error> {
     if marks.iter().all(|(name, value)| gateway.annotations().get(name) == value.as_ref()) {
         return Ok(());
     }
-    if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, gateway, &marks).await? {
+    if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, gateway, marks).await? {
         *gateway = live;
     }
     Ok(())
@@ -254,6 +305,7 @@ async fn write(
     session: &Session,
     operation: &Operation,
     url: &str,
+    fights: &Fights<'_, AIGateway>,
     ctx: &Context,
     outcome: &mut GitLab,
 ) -> Result<bool, Error> {
@@ -267,10 +319,23 @@ async fn write(
     let result = session.client.update_settings(&input).await;
     session.changed().await;
     match result {
-        Ok(now) if url_rules::same(now.ai_gateway_url.as_deref(), Some(url)) => {
-            outcome.events.push(Event::normal("SettingsUpdated", operation.to_string()));
-            outcome.findings.push(configured(url));
-            Ok(true)
+        Ok(now) if gateway_url.is_none() || url_rules::same(now.ai_gateway_url.as_deref(), Some(url)) => {
+            let ours = url_rules::same(now.ai_gateway_url.as_deref(), Some(url));
+            let drift = fights.is_drift(operation);
+            if let Some(contested) = fights.wrote(operation) {
+                outcome.findings.push(contested);
+                return Ok(ours);
+            }
+            let mut finding = configured(url);
+            outcome.events.push(if drift {
+                let text = format!("changed in GitLab and put back: {operation}");
+                finding.message = format!("{}; {text}", finding.message);
+                Event::normal("DriftCorrected", text)
+            } else {
+                Event::normal("SettingsUpdated", operation.to_string())
+            });
+            outcome.findings.push(finding);
+            Ok(ours)
         }
         Ok(now) => {
             outcome.findings.push(Finding::fails(

@@ -7,15 +7,16 @@ use duo_api::condition::SYNCED;
 use duo_api::model::SelfHostedModelStatus;
 use duo_api::{AIGateway, DeletionPolicy, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
-use duo_core::deletion::{GITLAB_GONE_SECONDS, Step, next_step};
-use duo_core::ownership::{Doomed, may_be_left, may_delete};
+use duo_core::deletion::{Step, next_step};
+use duo_core::ownership::{Doomed, may_delete};
 use duo_core::plan::FeatureTarget;
 use duo_core::ready;
 use duo_gitlab::Deleted;
 use duo_runtime::metadata;
 use kube::{Api, ResourceExt};
 
-use super::sync::{hidden, marks, taken_ids};
+use super::marks::{left, marks_at, may_hold, taken_ids};
+use super::sync::hidden;
 use crate::assignment;
 use crate::context::{Context, deleting_for, made_at, now};
 use crate::error::{Error, Next};
@@ -33,9 +34,7 @@ pub(super) async fn run(model: &SelfHostedModel, ctx: &Context) -> Result<Next, 
         return release(model, Some("abandoned on request"), ctx).await;
     }
     let namespace = model.namespace().unwrap_or_default();
-    let own = marks(model);
-    let never_made = own.external_id.is_none() && own.create_pending.is_none();
-    if model.spec.suspend || never_made || model.spec.deletion_policy == DeletionPolicy::Orphan {
+    if model.spec.suspend || !may_hold(model) || model.spec.deletion_policy == DeletionPolicy::Orphan {
         return release(model, None, ctx).await;
     }
     let Some(gateway) = ctx.gateway(&namespace, &model.spec.gateway_ref.name) else {
@@ -51,12 +50,12 @@ pub(super) async fn run(model: &SelfHostedModel, ctx: &Context) -> Result<Next, 
             report(model, finding, ctx).await?;
             Ok(next)
         }
-        Removal::Failed(error) if deleting_for(model) > GITLAB_GONE_SECONDS => {
+        Removal::Failed(error) if deleting_for(model) > ctx.patience.gitlab_gone => {
             release(model, Some(&error.to_string()), ctx).await
         }
         Removal::Failed(error) => {
-            report(model, Finding::fails(SYNCED, error.category(), format!("Deleting from GitLab: {error}")), ctx)
-                .await?;
+            let finding = Finding::fails(SYNCED, error.category(), format!("Deleting from GitLab: {error}"));
+            report(model, if error.is_transient() { finding } else { finding.by_person() }, ctx).await?;
             Ok((&error).into())
         }
     }
@@ -87,7 +86,7 @@ async fn remove(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> 
             Ok(instance) => instance,
             Err(error) => return Ok(Removal::Failed(error)),
         };
-        let (own, hidden) = (marks(model), hidden(model, &instance));
+        let (own, hidden) = (marks_at(model, &home), hidden(model, &instance));
         let id = match may_delete(&own, &model.spec.display_name, &instance, hidden, &taken) {
             Doomed::Listed(id) | Doomed::Hidden(id) => id,
             Doomed::Nothing => return Ok(Removal::Done),
@@ -101,7 +100,7 @@ async fn remove(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> 
         let features = instance.features_of(id).into_iter().map(ToOwned::to_owned).collect();
         let names = staying.iter().map(|item| item.name_any()).collect();
         ctx.may_write()?;
-        let result = match next_step(names, !leaving.is_empty(), features, deleting_for(model)) {
+        let result = match next_step(names, !leaving.is_empty(), features, deleting_for(model), ctx.patience) {
             Step::WaitForAssignments(names) => {
                 let text =
                     format!("FeatureAssignments use this model: {}; delete or change them first", names.join(", "));
@@ -159,10 +158,11 @@ async fn report(model: &SelfHostedModel, finding: Finding, ctx: &Context) -> Res
 }
 
 async fn release(model: &SelfHostedModel, left_behind: Option<&str>, ctx: &Context) -> Result<Next, Error> {
-    if let (Some(why), Some(what)) = (left_behind, may_be_left(&marks(model), &model.spec.display_name)) {
+    if let (Some(why), Some(what)) = (left_behind, left(model)) {
         ctx.reporter.left_behind(model, &what, why).await;
     }
     let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &model.namespace().unwrap_or_default());
     metadata::remove_finalizer(&api, model, FINALIZER).await?;
+    ctx.contests.forget(model);
     Ok(Next::OnChange)
 }

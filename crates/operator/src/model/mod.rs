@@ -2,6 +2,7 @@
 
 mod check;
 mod delete;
+mod marks;
 mod sync;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ struct Outcome {
     findings: Vec<Finding>,
     events: Vec<Event>,
     gitlab_id: Option<String>,
+    gitlab_instance: Option<String>,
     checked: Option<String>,
     checked_at: Option<String>,
     next: Next,
@@ -51,6 +53,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         findings: Vec::new(),
         events: warnings(&live, &before),
         gitlab_id: before.gitlab_id.clone(),
+        gitlab_instance: before.gitlab_instance.clone(),
         checked: before.checked.clone(),
         checked_at: before.checked_at.clone(),
         next: Next::OnChange,
@@ -64,6 +67,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         observed_generation: live.metadata.generation,
         conditions: conditions::merge(&before.conditions, &findings, live.metadata.generation, &now()),
         gitlab_id: outcome.gitlab_id,
+        gitlab_instance: outcome.gitlab_instance,
         checked: outcome.checked,
         checked_at: outcome.checked_at,
     };
@@ -111,11 +115,11 @@ async fn accept<'a>(
     Ok(Ok(gateway))
 }
 
-/// Other models of the same gateway; one that is being deleted claims nothing.
+/// Other models of the same gateway; one that is being deleted keeps its claim until it is gone.
 fn siblings(model: &SelfHostedModel, ctx: &Context) -> Vec<Sibling> {
     ctx.models_of(&model.namespace().unwrap_or_default(), &model.spec.gateway_ref.name)
         .iter()
-        .filter(|other| other.uid() != model.uid() && other.metadata.deletion_timestamp.is_none())
+        .filter(|other| other.uid() != model.uid())
         .map(|other| Sibling { claimant: claimant(other.as_ref()), spec: other.spec.clone() })
         .collect()
 }

@@ -1,25 +1,25 @@
 //! Observe, plan, act for one model.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID};
-use duo_api::condition::{GATEWAY_URL_CONFIGURED, SYNCED, TOKEN_VALID};
+use duo_api::condition::SYNCED;
 use duo_api::{AIGateway, ManagementPolicy, SelfHostedModel};
-use duo_core::conditions::{self, Finding};
+use duo_core::conditions::Finding;
 use duo_core::observed::Instance;
-use duo_core::ownership::{Home, Marks, Match, match_model, may_be_left, pending_stays};
+use duo_core::ownership::{Home, Match, match_model, pending_stays};
 use duo_core::plan::{self, Operation};
 use duo_core::validate;
-use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
+use super::marks::{holder, left_in_former, mark, marks_at, taken_ids};
 use super::{Outcome, check};
-use crate::context::{Context, held_id, home_mark, made_at};
-use crate::convert;
+use crate::contests::Fights;
+use crate::context::{Context, home_mark};
 use crate::error::{Error, Next};
 use crate::report::Event;
-use crate::session::{Session, SessionError};
+use crate::session::Session;
+use crate::{convert, entrance};
 
 /// An observation this old is good enough to find that nothing is to be done.
 const FRESH: Duration = Duration::from_secs(3);
@@ -31,7 +31,14 @@ pub(super) async fn run(
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
-    let Some(session) = session(gateway, ctx, outcome).await? else { return Ok(()) };
+    let session = match entrance::open(gateway, ctx).await? {
+        Ok(session) => session,
+        Err(waiting) => {
+            outcome.accepted();
+            outcome.findings.push(waiting);
+            return Ok(());
+        }
+    };
     let instance = match session.observe(FRESH).await {
         Ok(instance) => instance,
         Err(error) => {
@@ -57,74 +64,10 @@ pub(super) async fn run(
         return Ok(());
     }
     let Some(id) = sync(model, api, gateway, &session, &instance, ctx, outcome).await? else { return Ok(()) };
+    let ours = marks_at(model, &home).external_id.as_ref() == Some(&id);
+    outcome.gitlab_instance = ours.then(|| home.written(outcome.gitlab_instance.as_deref()));
     outcome.gitlab_id = Some(id);
     check::run(model, gateway, &session, &instance, ctx, outcome).await
-}
-
-/// The open conversation of the gateway; without one the outcome says why.
-async fn session(
-    gateway: &AIGateway,
-    ctx: &Context,
-    outcome: &mut Outcome,
-) -> Result<Option<std::sync::Arc<Session>>, Error> {
-    let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    if conditions::get(conditions, GATEWAY_URL_CONFIGURED).is_some_and(|c| c.reason == "InstanceClaimed") {
-        outcome.accepted();
-        outcome.findings.push(Finding::unknown(
-            SYNCED,
-            "GatewayNotReady",
-            format!("AIGateway {} does not manage its GitLab: another one does", gateway.name_any()),
-        ));
-        return Ok(None);
-    }
-    if !conditions::is_true(conditions, TOKEN_VALID) {
-        outcome.accepted();
-        let why = conditions::get(conditions, TOKEN_VALID).map(|c| format!(": {}", c.message)).unwrap_or_default();
-        outcome.findings.push(Finding::unknown(
-            SYNCED,
-            "GatewayNotReady",
-            format!("waiting for TokenValid of AIGateway {}{why}", gateway.name_any()),
-        ));
-        return Ok(None);
-    }
-    match ctx.sessions.open(gateway).await {
-        Ok(session) => Ok(Some(session)),
-        Err(SessionError::Input(crate::inputs::InputError::Kube(error))) => Err(error.into()),
-        Err(error) => {
-            outcome.accepted();
-            outcome.findings.push(Finding::unknown(SYNCED, error.category(), error.to_string()));
-            Ok(None)
-        }
-    }
-}
-
-pub(super) fn marks(model: &SelfHostedModel) -> Marks {
-    Marks {
-        external_id: model.annotations().get(EXTERNAL_ID).cloned(),
-        create_pending: model.annotations().get(CREATE_PENDING).cloned(),
-    }
-}
-
-/// The marks that count in the GitLab that is spoken to.
-pub(super) fn marks_at(model: &SelfHostedModel, home: &Home) -> Marks {
-    if made_at(model, home) { marks(model) } else { Marks::default() }
-}
-
-/// Where the gateway speaks to another GitLab than before: what stays in that one. To be told when the marks that speak of
-/// it are overwritten.
-fn left_in_former(model: &SelfHostedModel, home: &Home) -> Option<Event> {
-    let what = may_be_left(&marks(model), &model.spec.display_name).filter(|_| !made_at(model, home))?;
-    let text = format!("the AIGateway speaks to {home} now; {what} stays in the GitLab of before");
-    Some(Event::warning("LeftInFormerGitLab", text))
-}
-
-/// Ids that other SelfHostedModels of the gateway hold.
-pub(super) fn taken_ids(model: &SelfHostedModel, home: &Home, ctx: &Context) -> Vec<String> {
-    ctx.models_of(&model.namespace().unwrap_or_default(), &model.spec.gateway_ref.name)
-        .iter()
-        .filter(|other| other.uid() != model.uid())
-        .filter_map(|other| held_id(other, home))
-        .collect()
 }
 
 /// Whether GitLab does not list models of this family now.
@@ -132,7 +75,7 @@ pub(super) fn hidden(model: &SelfHostedModel, instance: &Instance) -> bool {
     model.spec.family.is_beta() && !instance.testing_terms_accepted()
 }
 
-/// Brings the model to what is declared; its id when GitLab now holds it so.
+/// Brings the model to what is declared; its id when GitLab holds it.
 async fn sync(
     model: &mut SelfHostedModel,
     api: &Api<SelfHostedModel>,
@@ -147,9 +90,12 @@ async fn sync(
     let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
     let hidden = hidden(model, seen);
     let desired = plan::desired_model(&model.spec, &seen.capabilities);
+    let own = marks_at(model, &home);
+    let matched_in =
+        |instance| match_model(&own, &model.spec.display_name, model.spec.adoption_policy, instance, hidden, &taken);
     let fresh;
     let mut instance = seen;
-    if plan_for(model, &home, instance, hidden, &taken, &desired).is_some() {
+    if plan::plan_model(&matched_in(instance), &desired).is_some() {
         // What is about to be written is decided on a look that is newer than the last write of anybody here.
         fresh = match session.observe(Duration::ZERO).await {
             Ok(instance) => instance,
@@ -160,23 +106,11 @@ async fn sync(
         };
         instance = &fresh;
     }
-    let own = marks_at(model, &home);
-    let matched = match_model(&own, &model.spec.display_name, model.spec.adoption_policy, instance, hidden, &taken);
+    let matched = matched_in(instance);
     let operation = plan::plan_model(&matched, &desired);
     let found = match &matched {
         Match::NameTaken(other) => {
-            outcome.findings.push(
-                Finding::fails(
-                    SYNCED,
-                    "NameTaken",
-                    format!(
-                        "GitLab has a model {:?} ({}) that this resource did not create; set adoptionPolicy: ByName to take \
-                         it over, or choose another displayName",
-                        other.name, other.id
-                    ),
-                )
-                .by_person(),
-            );
+            outcome.findings.push(name_taken(model, other, &home, ctx));
             return Ok(None);
         }
         Match::Hidden(id) => {
@@ -190,7 +124,6 @@ async fn sync(
         Match::Ours(found) | Match::Adopt(found) => Some(found.id.clone()),
         Match::Create => None,
     };
-    let adopting = matches!(matched, Match::Adopt(_));
     if let Some(operation) = &operation
         && gateway.spec.management_policy == ManagementPolicy::Observe
     {
@@ -199,10 +132,19 @@ async fn sync(
         );
         return Ok(found);
     }
+    let before = model.status.clone().unwrap_or_default().conditions;
+    let subject = model.clone();
+    let fights = Fights::new(ctx, &subject, SYNCED, &before);
+    fights.looked(operation.as_slice());
     let mut left = left_in_former(model, &home);
+    let mut synced = Finding::holds(SYNCED, "Synced", "GitLab holds the model as declared");
     let written = match operation {
         None => Ok(found),
         Some(operation) => {
+            if let (None, Some(contested)) = fights.judge(operation.clone()) {
+                outcome.findings.push(contested);
+                return Ok(found);
+            }
             if matches!(operation, Operation::CreateModel(_)) {
                 outcome.events.extend(left.take());
                 let at = home_mark(model, &home);
@@ -212,7 +154,14 @@ async fn sync(
             let result = act(session, &operation).await;
             session.changed().await;
             if result.is_ok() {
-                outcome.events.push(event(&operation, adopting));
+                let event = event(&operation, matches!(matched, Match::Adopt(_)), fights.is_drift(&operation));
+                match fights.wrote(&operation) {
+                    Some(contested) => synced = contested,
+                    None => {
+                        synced.message = format!("{}; {}", synced.message, event.message());
+                        outcome.events.push(event);
+                    }
+                }
             }
             result.map(Some)
         }
@@ -222,7 +171,7 @@ async fn sync(
             outcome.events.extend(left.take());
             let at = home_mark(model, &home);
             mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None), at]).await?;
-            outcome.findings.push(Finding::holds(SYNCED, "Synced", "GitLab holds the model as declared"));
+            outcome.findings.push(synced);
             Ok(id)
         }
         Err(error) => {
@@ -237,17 +186,31 @@ async fn sync(
     }
 }
 
-fn plan_for(
-    model: &SelfHostedModel,
-    home: &Home,
-    instance: &Instance,
-    hidden: bool,
-    taken: &[&str],
-    desired: &plan::DesiredModel,
-) -> Option<Operation> {
-    let own = marks_at(model, home);
-    let matched = match_model(&own, &model.spec.display_name, model.spec.adoption_policy, instance, hidden, taken);
-    plan::plan_model(&matched, desired)
+/// Whose the model is that has our name.
+fn name_taken(model: &SelfHostedModel, other: &duo_core::observed::Model, home: &Home, ctx: &Context) -> Finding {
+    let text = match holder(model, &other.id, home, ctx) {
+        Some(holder) if holder.metadata.deletion_timestamp.is_some() => {
+            let text = format!(
+                "the model {:?} in GitLab ({}) belongs to SelfHostedModel {}, which is being deleted",
+                other.name,
+                other.id,
+                holder.name_any()
+            );
+            return Finding::fails(SYNCED, "NameTaken", text);
+        }
+        Some(holder) => format!(
+            "the model {:?} in GitLab ({}) belongs to SelfHostedModel {}; choose another displayName",
+            other.name,
+            other.id,
+            holder.name_any()
+        ),
+        None => format!(
+            "GitLab has a model {:?} ({}) that this resource did not create; set adoptionPolicy: ByName to take it over, \
+             or choose another displayName",
+            other.name, other.id
+        ),
+    };
+    Finding::fails(SYNCED, "NameTaken", text).by_person()
 }
 
 /// Executes one operation; the id of the model that it was about.
@@ -264,31 +227,16 @@ async fn act(session: &Session, operation: &Operation) -> Result<String, duo_git
     }
 }
 
-fn event(operation: &Operation, adopting: bool) -> Event {
-    let reason = match operation {
-        Operation::CreateModel(_) => "ModelCreated",
-        _ if adopting => "ModelAdopted",
-        _ => "ModelUpdated",
-    };
-    Event::normal(reason, operation.to_string())
-}
-
-/// Writes annotations where they differ and keeps the object current.
-async fn mark(
-    model: &mut SelfHostedModel,
-    api: &Api<SelfHostedModel>,
-    changes: &[(&str, Option<String>)],
-) -> Result<(), Error> {
-    let differs = changes.iter().any(|(key, value)| model.annotations().get(*key) != value.as_ref());
-    if !differs {
-        return Ok(());
+fn event(operation: &Operation, adopting: bool, drift: bool) -> Event {
+    match operation {
+        _ if adopting => Event::normal("ModelAdopted", operation.to_string()),
+        Operation::CreateModel(_) if drift => {
+            Event::normal("DriftCorrected", format!("the model was deleted in GitLab and made anew: {operation}"))
+        }
+        Operation::CreateModel(_) => Event::normal("ModelCreated", operation.to_string()),
+        _ if drift => Event::normal("DriftCorrected", format!("changed in GitLab and put back: {operation}")),
+        _ => Event::normal("ModelUpdated", operation.to_string()),
     }
-    let annotations: BTreeMap<String, Option<String>> =
-        changes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, model, &annotations).await? {
-        *model = live;
-    }
-    Ok(())
 }
 
 impl Outcome {

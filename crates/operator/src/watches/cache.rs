@@ -17,7 +17,15 @@ use kube::runtime::watcher::Event;
 /// An object that came, changed or went.
 pub(super) struct Change<K> {
     pub(super) object: Arc<K>,
+    /// As it was before: whom it concerned then, its change concerns too.
+    pub(super) before: Option<Arc<K>>,
     pub(super) deleted: bool,
+}
+
+impl<K> Change<K> {
+    fn new(object: Arc<K>, deleted: bool) -> Self {
+        Self { object, before: None, deleted }
+    }
 }
 
 /// A cache and how far its watches are.
@@ -53,8 +61,9 @@ where
 
     /// Takes in what a watch says. Nothing is told before the lists of all namespaces are complete; then everything is.
     pub(super) fn take(&mut self, watch: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
-        let changes = self.changes(watch, event);
-        for change in &changes {
+        let mut changes = self.changes(watch, event);
+        for change in &mut changes {
+            change.before = self.store.get(&ObjectRef::from_obj(change.object.as_ref()));
             let object = change.object.as_ref().clone();
             let event = if change.deleted { Event::Delete(object) } else { Event::Apply(object) };
             self.writer.apply_watcher_event(&event);
@@ -72,7 +81,7 @@ where
             self.writer.apply_watcher_event(&Event::InitApply(object.as_ref().clone()));
         }
         self.writer.apply_watcher_event(&Event::InitDone);
-        state.into_iter().map(|object| Change { object, deleted: false }).collect()
+        state.into_iter().map(|object| Change::new(object, false)).collect()
     }
 
     fn changes(&mut self, at: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
@@ -98,21 +107,19 @@ where
                     .into_iter()
                     .filter(|object| namespace.is_none() || object.meta().namespace.as_deref() == namespace)
                     .filter(|object| !list.contains_key(&ObjectRef::from_obj(object.as_ref())))
-                    .map(|object| Change { object, deleted: true })
+                    .map(|object| Change::new(object, true))
                     .collect::<Vec<_>>();
-                let there = list.into_values().flatten().map(|object| Change { object: object.into(), deleted: false });
+                let there = list.into_values().flatten().map(|object| Change::new(object.into(), false));
                 there.chain(gone).collect()
             }
-            Event::Apply(object) => read(object, kind)
-                .1
-                .map(|object| Change { object: object.into(), deleted: false })
-                .into_iter()
-                .collect(),
+            Event::Apply(object) => {
+                read(object, kind).1.map(|object| Change::new(object.into(), false)).into_iter().collect()
+            }
             Event::Delete(object) => {
                 let (key, object) = read(object, kind);
                 // One that could not be read at last is gone all the same.
                 let object = object.map(Arc::new).or_else(|| self.store.get(&key));
-                object.map(|object| Change { object, deleted: true }).into_iter().collect()
+                object.map(|object| Change::new(object, true)).into_iter().collect()
             }
         }
     }

@@ -10,7 +10,6 @@ mod router;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use duo_api::annotations::GATEWAY_LABEL;
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
@@ -30,7 +29,7 @@ use tokio::task::JoinSet;
 
 use cache::{Cache, Change};
 use relevance::{Primary, Relevance};
-use router::Router;
+use router::{Router, Touched};
 
 /// Wake-ups that wait for a busy controller; beyond that a watch waits.
 const QUEUE: usize = 4096;
@@ -105,7 +104,7 @@ fn primary<K, F>(
     scope: &Scope,
     writer: Writer<K>,
     router: Router,
-    changed: fn(Router, Arc<K>, bool, bool) -> F,
+    changed: fn(Router, Touched<K>) -> F,
     tasks: &mut JoinSet<&'static str>,
     name: &'static str,
 ) where
@@ -128,7 +127,7 @@ fn primary<K, F>(
                     continue;
                 }
             };
-            for Change { object, deleted } in cache.take(at, event) {
+            for Change { object, before: former, deleted } in cache.take(at, event) {
                 let key = ObjectRef::from_obj(object.as_ref());
                 let now = object.relevance();
                 let before = if deleted {
@@ -143,7 +142,7 @@ fn primary<K, F>(
                     seen.insert(key, now);
                 }
                 if own || dependents {
-                    changed(router.clone(), object, own && !deleted, dependents).await;
+                    changed(router.clone(), Touched { object, former, own: own && !deleted, dependents }).await;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Who is reconciled when what changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
@@ -10,6 +11,7 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::Stores;
+use crate::context::told_home;
 use duo_api::annotations::GATEWAY_LABEL;
 
 #[derive(Clone)]
@@ -20,19 +22,36 @@ pub(super) struct Router {
     pub(super) assignments: mpsc::Sender<ObjectRef<FeatureAssignment>>,
 }
 
+/// An object of ours that came, changed or went, and whom that concerns.
+pub(super) struct Touched<K> {
+    pub(super) object: Arc<K>,
+    /// As it was before.
+    pub(super) former: Option<Arc<K>>,
+    pub(super) own: bool,
+    pub(super) dependents: bool,
+}
+
+impl<K> Touched<K> {
+    /// What the object says and what it said before: who waited for the one waits no more.
+    fn both(&self) -> impl Iterator<Item = &K> {
+        self.former.as_deref().into_iter().chain([self.object.as_ref()])
+    }
+}
+
 impl Router {
-    pub(super) async fn gateway_changed(self, gateway: Arc<AIGateway>, own: bool, dependents: bool) {
+    pub(super) async fn gateway_changed(self, touched: Touched<AIGateway>) {
+        let Touched { object: gateway, own, dependents, .. } = &touched;
         let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
-        if own {
+        if *own {
             let _ = self.gateways.send(ObjectRef::from_obj(gateway.as_ref())).await;
         }
-        if dependents {
+        if *dependents {
             self.wake_dependents(&namespace, &name).await;
             // Another gateway for the same GitLab may take over when this one goes.
-            let key = duo_core::url_rules::instance_key(&gateway.spec.gitlab.url);
+            let homes: Vec<_> = touched.both().map(told_home).collect();
             for other in self.stores.gateways.state() {
-                let same = duo_core::url_rules::instance_key(&other.spec.gitlab.url) == key;
-                if same && other.uid() != gateway.uid() {
+                let theirs = told_home(&other);
+                if homes.iter().any(|home| home.shares(&theirs)) && other.uid() != gateway.uid() {
                     let _ = self.gateways.send(ObjectRef::from_obj(other.as_ref())).await;
                 }
             }
@@ -52,18 +71,20 @@ impl Router {
         }
     }
 
-    pub(super) async fn model_changed(self, model: Arc<SelfHostedModel>, own: bool, dependents: bool) {
-        if own {
+    pub(super) async fn model_changed(self, touched: Touched<SelfHostedModel>) {
+        let Touched { object: model, own, dependents, .. } = &touched;
+        if *own {
             let _ = self.models.send(ObjectRef::from_obj(model.as_ref())).await;
         }
-        if dependents {
+        if *dependents {
             let (namespace, gateway) = (model.namespace().unwrap_or_default(), model.spec.gateway_ref.name.clone());
             let _ = self.gateways.send(ObjectRef::new(&gateway).within(&namespace)).await;
             // Siblings whose claim lost may win now; assignments wait for the model's id.
             for other in self.stores.models.state() {
                 let same = other.spec.gateway_ref.name == gateway && other.namespace().as_deref() == Some(&namespace);
-                let contends = other.spec.display_name == model.spec.display_name
-                    || other.spec.identifier == model.spec.identifier;
+                let contends = touched.both().any(|model| {
+                    other.spec.display_name == model.spec.display_name || other.spec.identifier == model.spec.identifier
+                });
                 if same && contends && other.uid() != model.uid() {
                     let _ = self.models.send(ObjectRef::from_obj(other.as_ref())).await;
                 }
@@ -77,19 +98,24 @@ impl Router {
         }
     }
 
-    pub(super) async fn assignment_changed(self, item: Arc<FeatureAssignment>, own: bool, dependents: bool) {
-        if own {
+    pub(super) async fn assignment_changed(self, touched: Touched<FeatureAssignment>) {
+        let Touched { object: item, own, dependents, .. } = &touched;
+        if *own {
             let _ = self.assignments.send(ObjectRef::from_obj(item.as_ref())).await;
         }
-        if dependents {
+        if *dependents {
             let (namespace, gateway) = (item.namespace().unwrap_or_default(), item.spec.gateway_ref.name.clone());
             let _ = self.gateways.send(ObjectRef::new(&gateway).within(&namespace)).await;
-            if let Some(reference) = &item.spec.model_ref {
-                let _ = self.models.send(ObjectRef::new(&reference.name).within(&namespace)).await;
+            let models: BTreeSet<_> =
+                touched.both().filter_map(|item| Some(&item.spec.model_ref.as_ref()?.name)).collect();
+            for name in models {
+                let _ = self.models.send(ObjectRef::new(name).within(&namespace)).await;
             }
             for other in self.stores.assignments.state() {
                 let same = other.spec.gateway_ref.name == gateway && other.namespace().as_deref() == Some(&namespace);
-                let contends = other.spec.features.iter().any(|feature| item.spec.features.contains(feature));
+                let contends = touched
+                    .both()
+                    .any(|item| other.spec.features.iter().any(|feature| item.spec.features.contains(feature)));
                 if same && contends && other.uid() != item.uid() {
                     let _ = self.assignments.send(ObjectRef::from_obj(other.as_ref())).await;
                 }
