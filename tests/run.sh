@@ -15,8 +15,9 @@ crates/testkit/kubernetes/build.sh "$size"
 step "lints"
 make --no-print-directory lint
 
+# With the tests, whose dependencies add features: without them everything would be compiled a second time below.
 step "programs under test"
-cargo build --quiet --workspace --bins
+cargo build --quiet --workspace --bins --tests
 
 step "unit tests, suites of the crates, suites against the API server"
 # One test program after the other; within one, as many tests at once as there are cores.
