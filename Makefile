@@ -41,6 +41,7 @@ lint: setup ## formatting, clippy, stale generated files, dependency rules
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(XTASK) crdgen --check
 	tests/dependencies.sh
+	tests/proofs.sh
 
 .PHONY: fmt
 fmt: setup ## format the code
@@ -66,3 +67,7 @@ faults: setup ## every call of the operator with every fault, one at a time (hou
 .PHONY: fuzz
 fuzz: setup ## hostile input for every decoder, for longer than the tests do (FUZZ_CASES=20000)
 	PROPTEST_CASES=$${FUZZ_CASES:-20000} cargo test --package duo-protocol --test fuzz
+
+.PHONY: mutants
+mutants: setup ## break each decision of crates/core in every way: what does no test notice? (FILES=ownership; 2 hours for all)
+	@tests/mutants.sh $(FILES)

@@ -84,4 +84,9 @@ pub struct FeatureAssignmentStatus {
     #[serde(default)]
     #[schemars(schema_with = "crate::schema::conditions")]
     pub conditions: Vec<Condition>,
+    /// What the operator would write to GitLab and does not, because the AIGateway's managementPolicy is `Observe`. Left
+    /// out while nothing differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::plan")]
+    pub plan: Vec<String>,
 }

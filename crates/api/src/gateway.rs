@@ -311,6 +311,11 @@ pub struct AIGatewayStatus {
     /// Features that FeatureAssignments of this gateway cover.
     #[serde(default)]
     pub features: i32,
+    /// What the operator would write to GitLab and does not, because the AIGateway's managementPolicy is `Observe`. Left
+    /// out while nothing differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::plan")]
+    pub plan: Vec<String>,
 }
 
 /// What is known of a GitLab instance.

@@ -30,6 +30,7 @@ pub use family::Family;
 pub use feature::Feature;
 pub use gateway::{AIGateway, AIGatewaySpec, AIGatewayStatus};
 pub use model::{Platform, SelfHostedModel, SelfHostedModelSpec, SelfHostedModelStatus};
+pub use schema::{LONGEST_SENTENCE, MOST_SENTENCES};
 
 /// API group of all kinds.
 pub const GROUP: &str = "duo.selfhosted.dev";

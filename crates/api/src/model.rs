@@ -246,4 +246,9 @@ pub struct SelfHostedModelStatus {
     /// When the last connection check ran, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<String>,
+    /// What the operator would write to GitLab and does not, because the AIGateway's managementPolicy is `Observe`. Left
+    /// out while nothing differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::plan")]
+    pub plan: Vec<String>,
 }

@@ -14,3 +14,18 @@ pub(crate) fn conditions(generator: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
     })
 }
+
+/// Most sentences of `status.plan`: more than any object has writes (an assignment has one for each feature).
+pub const MOST_SENTENCES: usize = 64;
+/// Most characters of one sentence.
+pub const LONGEST_SENTENCE: usize = 1024;
+
+/// `plan`: sentences for people, written as a whole.
+pub(crate) fn plan(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {"type": "string", "maxLength": LONGEST_SENTENCE},
+        "maxItems": MOST_SENTENCES,
+        "x-kubernetes-list-type": "atomic",
+    })
+}

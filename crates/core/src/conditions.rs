@@ -212,6 +212,41 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_the_way_is_told_by_stalled_or_reconciling_and_both_are_true_while_they_are_there() {
+        for (finding, type_) in [
+            (Finding::unknown(A, "NoSecret", "create it").by_person(), STALLED),
+            (Finding::unknown(A, "Soon", "wait"), RECONCILING),
+        ] {
+            let all = summarize(vec![finding.clone()], &[A], &[]);
+            assert_eq!(find(&all, type_), Some(&Finding { type_, status: ConditionStatus::True, ..finding }));
+        }
+    }
+
+    #[test]
+    fn a_ready_object_gives_no_reason_for_what_was_not_looked_at() {
+        let all = complete(summarize(vec![Finding::holds(A, "X", "")], &[A], &[]), &[A, B]);
+        assert_eq!(find(&all, B).unwrap().message, "Not looked at");
+    }
+
+    #[test]
+    fn a_condition_holds_only_if_it_is_there_and_true() {
+        let merged = merge(&[], &[Finding::holds(A, "X", ""), Finding::fails(B, "Y", "")], None, "t");
+        assert_eq!([is_true(&merged, A), is_true(&merged, B), is_true(&merged, READY)], [true, false, false]);
+        assert!(!is_true(&[], A));
+    }
+
+    #[test]
+    fn ready_stands_first_and_the_others_by_name() {
+        let types = |order: [&'static str; 3]| {
+            let findings: Vec<Finding> = order.into_iter().map(|type_| Finding::holds(type_, "X", "")).collect();
+            merge(&[], &findings, None, "t").into_iter().map(|condition| condition.type_).collect::<Vec<_>>()
+        };
+        for order in [[A, B, READY], [READY, B, A], [B, READY, A]] {
+            assert_eq!(types(order), [READY, B, A], "{order:?}");
+        }
+    }
+
+    #[test]
     fn transition_time_moves_only_on_a_flip() {
         let first = merge(&[], &[Finding::fails(A, "R1", "m")], Some(1), "t1");
         let same = merge(&first, &[Finding::fails(A, "R2", "n")], Some(2), "t2");
@@ -223,7 +258,14 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_on_a_character() {
-        let merged = merge(&[], &[Finding::fails(A, "R", "ü".repeat(5000))], None, "t");
-        assert!(merged[0].message.len() <= MAX_MESSAGE);
+        let merged = |message: &str| merge(&[], &[Finding::fails(A, "R", message)], None, "t").remove(0).message;
+        for letter in ["ü", "a", "€", "🦀"] {
+            let cut = merged(&letter.repeat(5000));
+            let whole = letter.repeat((MAX_MESSAGE - 4) / letter.len());
+            assert_eq!(cut, format!("{whole} …"), "{letter}");
+            assert!(cut.len() <= MAX_MESSAGE);
+        }
+        let longest = "a".repeat(MAX_MESSAGE);
+        assert_eq!([merged(&longest), merged("short"), merged("")], [longest, "short".into(), String::new()]);
     }
 }

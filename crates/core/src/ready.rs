@@ -63,6 +63,66 @@ mod tests {
         assert_eq!(find(&all, c::READY).unwrap().reason, "GatewayNotReady");
     }
 
+    fn with(types: &[&'static str], changed: Option<Finding>) -> Vec<Finding> {
+        let holds = types.iter().map(|type_| Finding::holds(type_, "X", ""));
+        let all = holds.filter(|finding| changed.as_ref().is_none_or(|changed| changed.type_ != finding.type_));
+        all.chain(changed.clone()).collect()
+    }
+
+    const GATEWAY: [&str; 7] = [
+        c::TOKEN_VALID,
+        c::CONFIG_ACCEPTED,
+        c::WORKLOAD_AVAILABLE,
+        c::GATEWAY_URL_CONFIGURED,
+        c::GATEWAY_REACHABLE,
+        c::LICENSE_ACTIVE,
+        c::CODE_SUGGESTIONS_MODEL_ASSIGNED,
+    ];
+    const MODEL: [&str; 3] = [c::ACCEPTED, c::SYNCED, c::CONNECTION_VERIFIED];
+
+    fn ready(all: &[Finding]) -> (ConditionStatus, &str) {
+        let ready = find(all, c::READY).unwrap();
+        (ready.status, ready.message.as_str())
+    }
+
+    #[test]
+    fn each_condition_counts_for_a_gateway_as_the_design_says() {
+        use ConditionStatus::{False, True, Unknown};
+        assert_eq!(ready(&gateway(with(&GATEWAY, None))), (True, "GitLab calls this gateway and it serves"));
+        for type_ in GATEWAY {
+            let (must, may_not_fail) = match type_ {
+                c::CODE_SUGGESTIONS_MODEL_ASSIGNED => (false, false),
+                c::GATEWAY_REACHABLE | c::LICENSE_ACTIVE => (false, true),
+                _ => (true, true),
+            };
+            let unknown = ready(&gateway(with(&GATEWAY, Some(Finding::unknown(type_, "R", "m"))))).0;
+            let fails = ready(&gateway(with(&GATEWAY, Some(Finding::fails(type_, "R", "m"))))).0;
+            assert_eq!(unknown, if must { Unknown } else { True }, "{type_}");
+            assert_eq!(fails, if may_not_fail { False } else { True }, "{type_}");
+            let failing = gateway(with(&GATEWAY, Some(Finding::fails(type_, "R", "m"))));
+            assert_eq!(ready(&failing).1 == "m", may_not_fail, "{type_}: the reason is kept");
+        }
+        let silent = gateway(vec![]);
+        assert!(GATEWAY.iter().all(|type_| find(&silent, type_).is_some()), "{silent:?}");
+    }
+
+    #[test]
+    fn each_condition_counts_for_a_model_as_the_design_says() {
+        use ConditionStatus::{False, True, Unknown};
+        assert_eq!(ready(&model(with(&MODEL, None))), (True, "Registered in GitLab and answering"));
+        let unverified = model(with(&MODEL, Some(Finding::unknown(c::CONNECTION_VERIFIED, "R", "m"))));
+        assert_eq!(ready(&unverified), (True, "Registered in GitLab, not verified yet"));
+        for type_ in MODEL {
+            let fails = model(with(&MODEL, Some(Finding::fails(type_, "R", "m"))));
+            assert_eq!(ready(&fails), (False, "m"), "{type_}");
+        }
+        for type_ in [c::ACCEPTED, c::SYNCED] {
+            assert_eq!(ready(&model(with(&MODEL, Some(Finding::unknown(type_, "R", "m"))))), (Unknown, "m"), "{type_}");
+        }
+        let silent = model(vec![]);
+        assert!(MODEL.iter().all(|type_| find(&silent, type_).is_some()), "{silent:?}");
+    }
+
     #[test]
     fn an_assignment_is_not_ready_before_its_model_is() {
         let own = [c::ACCEPTED, c::MODEL_RESOLVED, c::SYNCED];

@@ -15,10 +15,11 @@ use crate::{
     error::{Error, Result},
     graphql::request_body,
     introspection::{self, Answer, ReadError, Summary},
+    rehearsal::Rehearsal,
     schema::{Capabilities, SchemaCache, SchemaKey, parse_version},
     token::{Token, scrub},
     transport::{Call, CallObserver, ClientConfig, Transport, WriteBudget},
-    types::Metadata,
+    types::{Metadata, Observation},
 };
 
 /// Limit of calls in which GitLab itself waits for others: health check, connection check, introspection.
@@ -34,6 +35,7 @@ pub struct Client {
     pub(crate) transport: Transport,
     cache: SchemaCache,
     known: Arc<RwLock<Option<Known>>>,
+    pub(crate) rehearsal: Option<Rehearsal>,
 }
 
 #[derive(Clone)]
@@ -57,7 +59,7 @@ impl Client {
 
     /// A client that shares what is known about versions with other clients. Sends nothing yet.
     pub fn with_cache(config: ClientConfig, cache: SchemaCache) -> Result<Self> {
-        Ok(Self { transport: Transport::new(config)?, cache, known: Arc::default() })
+        Ok(Self { transport: Transport::new(config)?, cache, known: Arc::default(), rehearsal: None })
     }
 
     /// Calls `observer` after every request, for metrics.
@@ -72,6 +74,22 @@ impl Client {
     pub fn with_write_budget(mut self, budget: WriteBudget) -> Self {
         self.transport.set_write_budget(budget);
         self
+    }
+
+    /// A client that only reads. The first observation is kept; writes change that copy and answer from it, later
+    /// observations show it, and nothing is sent. The connection check, which needs a mutation and costs tokens, is
+    /// [`Error::WriteNotAllowed`].
+    #[must_use]
+    pub fn rehearsing(mut self) -> Self {
+        self.transport.set_write_budget(Arc::new(|| None));
+        self.rehearsal = Some(Rehearsal::default());
+        self
+    }
+
+    /// What GitLab holds, and what it would hold after the writes of a [rehearsal](Self::rehearsing); `None` before it
+    /// was looked at, and for a client that does write.
+    pub fn rehearsed(&self) -> Option<(Observation, Observation)> {
+        self.rehearsal.as_ref().and_then(Rehearsal::seen_and_now)
     }
 
     /// Version and edition. GitLab gives none to the anonymous: then the token is not accepted.
@@ -233,6 +251,11 @@ impl Client {
             },
             other => other,
         }
+    }
+
+    /// The GitLab that is spoken to: its URL.
+    pub fn instance(&self) -> &str {
+        self.transport.instance()
     }
 
     /// The access token this client uses, for comparing with a newer one.

@@ -26,6 +26,7 @@ mod error;
 mod graphql;
 mod introspection;
 mod observe;
+mod rehearsal;
 mod schema;
 mod token;
 mod transport;
@@ -34,6 +35,7 @@ mod write;
 
 pub use client::Client;
 pub use error::{Error, Result};
+pub use rehearsal::REHEARSED_ID;
 pub use schema::{Capabilities, SchemaCache, Source};
 pub use token::Token;
 pub use transport::{CallObserver, CallOutcome, ClientConfig, WriteBudget};

@@ -7,6 +7,7 @@ use crate::{
     client::{Client, anonymous},
     documents::{self, Document},
     error::{Error, Result},
+    rehearsal::Rehearsal,
     token::{Token, scrub},
     transport::Call,
     types::{AddOn, DuoSettings, FeatureSetting, License, Metadata, Observation, Probe, SelfHostedModel, TokenInfo},
@@ -59,6 +60,16 @@ impl Client {
     ///
     /// An unlisted model is not proof that it does not exist, see [`Observation::models`].
     pub async fn observe(&self) -> Result<Observation> {
+        let Some(rehearsal) = &self.rehearsal else { return self.look().await };
+        if let Some(now) = rehearsal.now() {
+            return Ok(now);
+        }
+        let seen = self.look().await?;
+        rehearsal.begin(seen.clone());
+        Ok(seen)
+    }
+
+    async fn look(&self) -> Result<Observation> {
         let before = self.capabilities().await?;
         let mut page = self.first_page().await?;
         let mut metadata = page.metadata.take().ok_or_else(anonymous)?;
@@ -132,10 +143,17 @@ impl Client {
         struct Data {
             cloud_connector_status: Option<Status>,
         }
+        if let Some(probes) = self.rehearsal.as_ref().and_then(Rehearsal::health) {
+            return Ok(probes);
+        }
         let document = documents::HEALTH_CHECK;
         let data: Data = self.run(self.slow_call(document), document, |_| json!({})).await?;
         let status = data.cloud_connector_status.ok_or_else(|| lacks(document, "cloudConnectorStatus"))?;
-        Ok(status.probe_results.unwrap_or_default().into_iter().map(|p| self.clean(p)).collect())
+        let probes: Vec<Probe> = status.probe_results.unwrap_or_default().into_iter().map(|p| self.clean(p)).collect();
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.keep_health(probes.clone());
+        }
+        Ok(probes)
     }
 
     /// The instance's licence; `None` without one. For administrators.

@@ -42,6 +42,9 @@ impl Client {
         struct Data {
             ai_self_hosted_model_create: Option<ModelPayload>,
         }
+        if let Some(rehearsal) = &self.rehearsal {
+            return rehearsal.create_model(model, &*self.capabilities().await?);
+        }
         let call = self.call_with(documents::MODEL_CREATE, model);
         let data: Data = self.run(call, documents::MODEL_CREATE, |c| input(model_input(model, c))).await?;
         self.model(call, data.ai_self_hosted_model_create)
@@ -53,6 +56,9 @@ impl Client {
         #[serde(rename_all = "camelCase")]
         struct Data {
             ai_self_hosted_model_update: Option<ModelPayload>,
+        }
+        if let Some(rehearsal) = &self.rehearsal {
+            return rehearsal.update_model(id, model, &*self.capabilities().await?);
         }
         let call = self.call_with(documents::MODEL_UPDATE, model);
         let variables = |c: &Capabilities| {
@@ -74,6 +80,9 @@ impl Client {
         #[serde(rename_all = "camelCase")]
         struct Data {
             ai_self_hosted_model_delete: Option<Payload>,
+        }
+        if let Some(rehearsal) = &self.rehearsal {
+            return rehearsal.delete_model(id);
         }
         let call = self.write_call(documents::MODEL_DELETE);
         let data: Data = self.run(call, documents::MODEL_DELETE, |_| json!({ "input": { "id": id } })).await?;
@@ -100,6 +109,9 @@ impl Client {
             ai_self_hosted_model_connection_check: Option<Payload>,
         }
         let document = documents::CONNECTION_CHECK;
+        if self.rehearsal.is_some() {
+            return Err(Error::WriteNotAllowed { operation: document.operation });
+        }
         let call = Call { timeout: self.slow_call(document).timeout, write: false, ..self.call_with(document, model) };
         let data: Data = self.run(call, document, |c| input(model_input(model, c))).await?;
         let payload = data.ai_self_hosted_model_connection_check.ok_or_else(|| null_payload(document))?;
@@ -130,6 +142,9 @@ impl Client {
         struct Data {
             ai_feature_setting_update: Option<Payload>,
         }
+        if let Some(rehearsal) = &self.rehearsal {
+            return rehearsal.update_feature(feature, provider, model_id);
+        }
         let call = self.write_call(documents::FEATURE_UPDATE);
         let variables = json!({ "input": {
             "features": [feature.to_uppercase()],
@@ -157,6 +172,9 @@ impl Client {
         #[serde(rename_all = "camelCase")]
         struct Data {
             duo_settings_update: Option<Payload>,
+        }
+        if let Some(rehearsal) = &self.rehearsal {
+            return rehearsal.update_settings(settings, &*self.capabilities().await?);
         }
         if settings_input(settings, &*self.capabilities().await?).is_empty() {
             // nothing given that this instance has: not worth a mutation

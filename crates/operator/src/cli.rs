@@ -1,8 +1,9 @@
 //! Command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use duo_core::deletion::{GITLAB_GONE_SECONDS, HAND_ASSIGNED_GRACE_SECONDS, Patience};
 
 /// Declares GitLab Duo Self-Hosted: gateways, models and feature assignments as custom resources.
@@ -21,7 +22,52 @@ pub enum Command {
     Run(RunArgs),
     /// Print the custom resource definitions as YAML.
     Crds,
+    /// Show what `run` would change in the cluster and in GitLab for these manifests. Changes nothing.
+    ///
+    /// Exits with 0 when nothing would change, 2 when something would, 1 when the plan could not be made or something
+    /// that the manifests declare would be refused.
+    Plan(PlanArgs),
 }
+
+/// Options of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// Files or folders with manifests, `-` for standard input; may be given several times.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Look into the folders of folders, too.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Namespace of objects that name none; an object of another one is then a mistake. Default: the kubeconfig's.
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig; default: its current one.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Take it that what the manifests do not hold is deleted: objects of our three kinds in the manifests' namespaces.
+    #[arg(long)]
+    pub prune: bool,
+    /// Image of gateways whose resource names none: that of the running operator.
+    #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE", default_value = GATEWAY_IMAGE)]
+    pub gateway_image: String,
+}
+
+/// Form of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For programs.
+    Yaml,
+}
+
+/// Image of a gateway where nobody names one.
+const GATEWAY_IMAGE: &str = concat!("docker.io/local/duo-gateway:", env!("CARGO_PKG_VERSION"));
 
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]
@@ -51,7 +97,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = GITLAB_GONE_SECONDS, hide = true)]
     pub gitlab_gone_after: i64,
     /// Image of gateways whose resource names none.
-    #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE", default_value = concat!("docker.io/local/duo-gateway:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE", default_value = GATEWAY_IMAGE)]
     pub gateway_image: String,
 }
 
@@ -70,7 +116,7 @@ mod tests {
         let all = ["duo-operator", "run"].iter().chain(args);
         match Cli::try_parse_from(all).unwrap().command {
             Command::Run(args) => args,
-            Command::Crds => panic!("not run"),
+            other => panic!("{other:?} is not run"),
         }
     }
 
@@ -82,5 +128,22 @@ mod tests {
         assert_eq!((given.watch_namespace, given.resync, given.leader_elect), (vec!["a".into(), "b".into()], 5, false));
         assert!(run(&["--leader-elect"]).leader_elect);
         assert_eq!(run(&["--metrics-addr", "127.0.0.1:0"]).metrics_addr.port(), 0);
+    }
+
+    #[test]
+    fn a_plan_is_asked_for_as_kubectl_is() {
+        let plan = |args: &[&str]| {
+            let all = ["duo-operator", "plan"].iter().chain(args);
+            Cli::try_parse_from(all).map(|cli| match cli.command {
+                Command::Plan(args) => args,
+                other => panic!("{other:?} is no plan"),
+            })
+        };
+        let found = plan(&["-f", "a", "-f", "-", "-R", "-o", "json", "-n", "x", "--prune"]).unwrap();
+        assert_eq!(found.files, [PathBuf::from("a"), PathBuf::from("-")]);
+        assert!(found.recursive && found.prune && found.output == Output::Json);
+        assert_eq!(found.namespace.as_deref(), Some("x"));
+        assert_eq!(plan(&["-f", "a"]).unwrap().output, Output::Text);
+        assert!(plan(&[]).is_err(), "nothing to plan");
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Context {
     pub gateway_image: String,
     /// For asking gateway pods which configuration they serve.
     pub http: reqwest::Client,
+    /// A dry run asks no pods: they are taken to serve what is rendered.
+    pub pods_assumed: bool,
 }
 
 impl Context {

@@ -8,6 +8,7 @@ pub mod cli;
 mod contests;
 mod context;
 mod convert;
+pub mod dry_run;
 mod entrance;
 mod error;
 mod gateway;

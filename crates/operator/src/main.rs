@@ -13,6 +13,17 @@ fn main() -> ExitCode {
             Ok(yaml) if std::io::stdout().write_all(yaml.as_bytes()).is_ok() => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         },
+        Command::Plan(args) => {
+            // A plan is read by people and pipelines; what goes on inside is told only when asked for.
+            duo_runtime::telemetry::init("off");
+            match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(duo_operator::dry_run::run(args)),
+                Err(error) => {
+                    let _ = writeln!(std::io::stderr(), "error: cannot start the async runtime: {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Command::Run(args) => {
             duo_runtime::telemetry::init("info");
             let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

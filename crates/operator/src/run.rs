@@ -25,7 +25,7 @@ use crate::session::Sessions;
 use crate::{assignment, gateway, model, watches};
 
 /// Name of the Lease, and of this controller in events and metrics.
-const NAME: &str = "duo-operator";
+pub(crate) const NAME: &str = "duo-operator";
 /// Objects of a kind that are worked on at the same time.
 const CONCURRENCY: u16 = 16;
 /// Changes of one object within this time are one reconcile.
@@ -138,6 +138,7 @@ async fn lead(
         gateway_image: args.gateway_image.clone(),
         // Pods are asked directly, never through a proxy.
         http: reqwest::Client::builder().no_proxy().build().map_err(RunError::Http)?,
+        pods_assumed: false,
         kube,
     });
     let lost = leadership.lost();

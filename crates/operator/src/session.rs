@@ -65,11 +65,20 @@ pub(crate) struct Sessions {
     schemas: SchemaCache,
     observer: duo_gitlab::CallObserver,
     leadership: Leadership,
+    prepare: Option<Prepare>,
 }
+
+/// What becomes of a new client before it is used: a dry run takes its hands away.
+pub(crate) type Prepare = Arc<dyn Fn(Client) -> Client + Send + Sync>;
 
 impl Sessions {
     pub(crate) fn new(kube: kube::Client, observer: duo_gitlab::CallObserver, leadership: Leadership) -> Self {
-        Self { kube, open: Mutex::default(), schemas: SchemaCache::new(), observer, leadership }
+        Self { kube, open: Mutex::default(), schemas: SchemaCache::new(), observer, leadership, prepare: None }
+    }
+
+    /// Hands each new client to `prepare`.
+    pub(crate) fn prepared(self, prepare: Prepare) -> Self {
+        Self { prepare: Some(prepare), ..self }
     }
 
     /// The session of a gateway, by the token that its Secret holds now.
@@ -107,6 +116,10 @@ impl Sessions {
             let leadership = self.leadership.clone();
             move || leadership.remaining()
         }));
+        let client = match &self.prepare {
+            Some(prepare) => prepare(client),
+            None => client,
+        };
         let session = Arc::new(Session {
             client,
             identity,

@@ -60,7 +60,7 @@ impl fmt::Display for FeatureTarget {
 }
 
 /// How the feature is set, with the name of its model where GitLab lists it.
-fn found(instance: &Instance, feature: Option<&observed::Feature>) -> String {
+pub(super) fn found(instance: &Instance, feature: Option<&observed::Feature>) -> String {
     let Some(feature) = feature else { return "not listed".to_owned() };
     let Some(id) = &feature.model_id else { return feature.provider.clone() };
     let name = instance.model(id).map(|model| format!(" {:?}", model.name)).unwrap_or_default();

@@ -1,16 +1,20 @@
 //! From observed and declared to a list of typed operations on GitLab. Only the operator's `act` executes them.
 
+mod between;
 mod feature;
 mod model;
 mod release;
 mod settings;
 
+pub use between::between;
 pub use feature::{FeatureTarget, plan_feature, plan_unassign};
 pub use model::{DesiredModel, desired_model, plan_model};
 pub use release::{Held, Release, plan_release};
 pub use settings::{plan_settings, undeclared_in_use};
 
 use std::fmt;
+
+use duo_api::{LONGEST_SENTENCE, MOST_SENTENCES};
 
 /// One write to GitLab. `Display` is what events, `Observe` and a dry run show; it never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +96,21 @@ pub const REQUEST_TIMEOUT: &str = "request timeout";
 /// Subject of operations on a model.
 pub const MODEL: &str = "model";
 
+/// The operations as `status.plan` keeps them: within the schema's bounds, the last one telling how many there are more.
+pub fn sentences(operations: &[Operation]) -> Vec<String> {
+    let clipped = |text: String| match text.char_indices().nth(LONGEST_SENTENCE) {
+        None => text,
+        Some(_) => text.chars().take(LONGEST_SENTENCE - 1).chain(['…']).collect(),
+    };
+    let mut told: Vec<String> =
+        operations.iter().take(MOST_SENTENCES).map(|operation| clipped(operation.to_string())).collect();
+    if operations.len() > MOST_SENTENCES {
+        told.truncate(MOST_SENTENCES - 1);
+        told.push(format!("and {} more", operations.len() - told.len()));
+    }
+    told
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,5 +140,36 @@ impl fmt::Display for Operation {
             }
             Self::DeleteModel { name, .. } => write!(f, "delete model {name:?}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delete(name: &str) -> Operation {
+        Operation::DeleteModel { id: "1".to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn a_plan_in_a_status_is_bounded() {
+        let few = sentences(&[delete("a"), delete("b")]);
+        assert_eq!(few, ["delete model \"a\"", "delete model \"b\""]);
+        let full: Vec<Operation> = (0..MOST_SENTENCES).map(|number| delete(&number.to_string())).collect();
+        assert_eq!(sentences(&full).last().map(String::as_str), Some("delete model \"63\""));
+        let many: Vec<Operation> = (0..MOST_SENTENCES + 1).map(|number| delete(&number.to_string())).collect();
+        let told = sentences(&many);
+        assert_eq!((told.len(), told[62].as_str(), told[63].as_str()), (64, "delete model \"62\"", "and 2 more"));
+        let longest = "é".repeat(LONGEST_SENTENCE - "delete model \"\"".len());
+        assert_eq!(sentences(&[delete(&longest)])[0].chars().last(), Some('"'));
+        let cut = &sentences(&[delete(&format!("{longest}é"))])[0];
+        assert_eq!((cut.chars().count(), cut.chars().last()), (LONGEST_SENTENCE, Some('…')));
+    }
+
+    #[test]
+    fn a_change_of_several_settings_is_one_sentence() {
+        let both =
+            Operation::UpdateSettings { gateway_url: Some(None), timeout_seconds: Some(90), found: "x".to_owned() };
+        assert_eq!(both.to_string(), "set gateway URL to nothing and request timeout to 90 s (found: x)");
     }
 }

@@ -63,7 +63,7 @@ pub fn plan_model(matched: &Match<'_>, desired: &DesiredModel) -> Option<Operati
 }
 
 /// Fields in which the model differs from what is declared: (field, found, declared).
-fn differences(model: &Model, desired: &DesiredModel) -> Vec<(&'static str, String, String)> {
+pub(super) fn differences(model: &Model, desired: &DesiredModel) -> Vec<(&'static str, String, String)> {
     let mut differences = Vec::new();
     let mut compare = |field, found: &str, declared: &str| {
         if found != declared {

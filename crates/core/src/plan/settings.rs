@@ -66,4 +66,47 @@ mod tests {
             "set gateway URL to http://new:5052 and request timeout to 90 s (found: no URL, no timeout)"
         );
     }
+
+    #[test]
+    fn only_models_that_nothing_declares_and_that_serve_a_feature_are_in_the_way() {
+        let model = |id: &str, name: &str| crate::observed::Model {
+            id: id.into(),
+            name: name.into(),
+            family: "gpt".into(),
+            endpoint: None,
+            identifier: None,
+            provider: None,
+            has_api_token: false,
+        };
+        let row = |provider: &str, id: Option<&str>| crate::observed::Feature {
+            key: "duo_chat".into(),
+            provider: provider.into(),
+            model_id: id.map(Into::into),
+            release_state: None,
+        };
+        let in_use = |features: Vec<crate::observed::Feature>, ids: &[&str], names: &[&str]| {
+            let instance = Instance {
+                version: String::new(),
+                capabilities: crate::observed::Capabilities {
+                    has_model_provider: true,
+                    endpoint_required: false,
+                    timeout_setting: true,
+                    families: vec![],
+                    features: vec![],
+                },
+                settings: None,
+                models: Some(vec![model("2", "Two"), model("1", "One")]),
+                features,
+            };
+            undeclared_in_use(&instance, ids, names)
+        };
+        let both = || vec![row("self_hosted", Some("2")), row("self_hosted", Some("1"))];
+        let none: [String; 0] = [];
+        assert_eq!(in_use(both(), &[], &[]), ["One", "Two"]);
+        assert_eq!(in_use(both(), &["2"], &[]), ["One"], "held by id");
+        assert_eq!(in_use(both(), &[], &["One"]), ["Two"], "declared by name");
+        assert_eq!(in_use(both(), &["1"], &["Two"]), none);
+        assert_eq!(in_use(vec![row("self_hosted", Some("1"))], &[], &[]), ["One"], "the other serves nothing");
+        assert_eq!(in_use(vec![row("disabled", Some("1")), row("self_hosted", None)], &[], &[]), none);
+    }
 }

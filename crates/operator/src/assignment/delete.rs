@@ -115,6 +115,7 @@ async fn report(item: &FeatureAssignment, error: &duo_gitlab::Error, ctx: &Conte
     let status = FeatureAssignmentStatus {
         observed_generation: item.metadata.generation,
         conditions: conditions::merge(&before.conditions, &findings, item.metadata.generation, &now()),
+        plan: Vec::new(),
     };
     ctx.reporter.write(&api, item, Some(&before.conditions), &findings, &status).await
 }

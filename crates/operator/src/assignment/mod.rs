@@ -26,6 +26,8 @@ use crate::session::Session;
 struct Outcome {
     findings: Vec<Finding>,
     events: Vec<Event>,
+    /// What is not written although it differs.
+    plan: Vec<String>,
     next: Next,
 }
 
@@ -45,7 +47,7 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         Changed::Gone => return Ok(Next::OnChange),
     };
     let before = live.status.clone().unwrap_or_default();
-    let mut outcome = Outcome { findings: Vec::new(), events: Vec::new(), next: Next::OnChange };
+    let mut outcome = Outcome { findings: Vec::new(), events: Vec::new(), plan: Vec::new(), next: Next::OnChange };
     match gateway {
         None => outcome.findings.push(Finding::unknown(
             ACCEPTED,
@@ -63,6 +65,7 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
     let status = FeatureAssignmentStatus {
         observed_generation: live.metadata.generation,
         conditions: conditions::merge(&before.conditions, &findings, live.metadata.generation, &now()),
+        plan: outcome.plan,
     };
     for event in &outcome.events {
         ctx.reporter.event(&live, event).await;

@@ -88,6 +88,7 @@ pub(super) async fn run(
     }
     if gateway.spec.management_policy == ManagementPolicy::Observe {
         if let Some(finding) = drift(&operations) {
+            outcome.plan = plan::sentences(&operations);
             outcome.findings.push(finding);
             return Ok(());
         }

@@ -35,6 +35,8 @@ pub(super) struct GitLab {
     pub events: Vec<Event>,
     pub version: Option<String>,
     pub instance_id: Option<String>,
+    /// What is not written although it differs.
+    pub plan: Vec<String>,
     pub next: Next,
 }
 
@@ -100,6 +102,7 @@ pub(super) async fn run(
         events: Vec::new(),
         version: Some(instance.version.clone()),
         instance_id: None,
+        plan: Vec::new(),
         next: Next::OnChange,
     };
     let was_settled = gateway.status.as_ref().is_some_and(|status| {
@@ -200,6 +203,7 @@ async fn settings(
     };
     let url_is_ours = url_rules::same(observed.gateway_url.as_deref(), Some(&url));
     if gateway.spec.management_policy == ManagementPolicy::Observe {
+        outcome.plan = plan::sentences(std::slice::from_ref(&operation));
         outcome.findings.push(
             Finding::fails(
                 GATEWAY_URL_CONFIGURED,

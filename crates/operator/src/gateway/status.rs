@@ -48,5 +48,6 @@ pub(super) fn render(
         config_hash: cluster.config_hash.clone(),
         models: i32::try_from(models).unwrap_or(i32::MAX),
         features: i32::try_from(features).unwrap_or(i32::MAX),
+        plan: gitlab.plan.clone(),
     }
 }

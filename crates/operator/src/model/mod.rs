@@ -30,6 +30,8 @@ struct Outcome {
     gitlab_instance: Option<String>,
     checked: Option<String>,
     checked_at: Option<String>,
+    /// What is not written although it differs.
+    plan: Vec<String>,
     next: Next,
 }
 
@@ -56,6 +58,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         gitlab_instance: before.gitlab_instance.clone(),
         checked: before.checked.clone(),
         checked_at: before.checked_at.clone(),
+        plan: Vec::new(),
         next: Next::OnChange,
     };
     match accept(&live, gateway.as_deref(), ctx).await? {
@@ -70,6 +73,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         gitlab_instance: outcome.gitlab_instance,
         checked: outcome.checked,
         checked_at: outcome.checked_at,
+        plan: outcome.plan,
     };
     for event in &outcome.events {
         ctx.reporter.event(&live, event).await;

@@ -127,6 +127,7 @@ async fn sync(
     if let Some(operation) = &operation
         && gateway.spec.management_policy == ManagementPolicy::Observe
     {
+        outcome.plan = plan::sentences(std::slice::from_ref(operation));
         outcome.findings.push(
             Finding::fails(SYNCED, "Drifted", format!("managementPolicy is Observe; would {operation}")).by_person(),
         );

@@ -1,0 +1,214 @@
+//! The controllers themselves, one object after the other, on the [shadow](super::shadow) of the cluster and on a copy of
+//! what GitLab holds, until nothing more follows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
+use duo_core::deletion::Patience;
+use duo_core::observed::Instance;
+use duo_core::plan::{self, Operation};
+use duo_gitlab::Client;
+use duo_runtime::lease::Leadership;
+use duo_runtime::metrics::Metrics;
+use kube::runtime::reflector::{self, Lookup, store::Writer};
+use kube::runtime::watcher::Event;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::manifests::Kind;
+use super::shadow::Shadow;
+use super::target::Target;
+use crate::contests::Contests;
+use crate::context::Context;
+use crate::convert;
+use crate::report::Reporter;
+use crate::session::Sessions;
+use crate::{assignment, gateway, model};
+
+/// Most rounds: a gateway that waits for its pods, its models, their assignments, GitLab's id in the configuration.
+const MOST_ROUNDS: usize = 8;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Writes to GitLab by the object that asks for them, as sentences.
+    pub operations: BTreeMap<Target, Vec<String>>,
+    /// Why an object could not be worked on.
+    pub failures: BTreeMap<Target, String>,
+    /// Versions of the GitLabs that were looked at.
+    pub instances: BTreeMap<String, String>,
+}
+
+struct Stage {
+    ctx: Context,
+    gateways: Writer<AIGateway>,
+    models: Writer<SelfHostedModel>,
+    assignments: Writer<FeatureAssignment>,
+    clients: Arc<Mutex<Vec<Client>>>,
+}
+
+/// Lets the controllers work on these objects. All of our objects that are in the shadow are their neighbours.
+pub(super) async fn run(shadow: &Shadow, objects: &[Target], image: &str) -> Result<Outcome, String> {
+    let mut stage = Stage::new(shadow, image)?;
+    let mut outcome = Outcome::default();
+    for target in shadow.seen().keys().filter(|target| target.is_ours()) {
+        stage.show(target, None, shadow.now(target));
+    }
+    for _ in 0..MOST_ROUNDS {
+        let before = (shadow.writes(), stage.gitlabs());
+        for target in objects {
+            stage.work(shadow, target, &mut outcome).await;
+        }
+        if before == (shadow.writes(), stage.gitlabs()) {
+            break;
+        }
+    }
+    for client in stage.clients() {
+        if let Some((seen, _)) = client.rehearsed() {
+            outcome.instances.insert(client.instance().to_owned(), seen.metadata.version);
+        }
+    }
+    Ok(outcome)
+}
+
+impl Stage {
+    fn new(shadow: &Shadow, image: &str) -> Result<Self, String> {
+        let kube = shadow.client();
+        let (gateways, gateway_writer) = reflector::store();
+        let (models, model_writer) = reflector::store();
+        let (assignments, assignment_writer) = reflector::store();
+        let clients: Arc<Mutex<Vec<Client>>> = Arc::default();
+        let kept = Arc::clone(&clients);
+        let leadership = Leadership::always();
+        let sessions =
+            Sessions::new(kube.clone(), Arc::new(|_| {}), leadership.clone()).prepared(Arc::new(move |client| {
+                let client = client.rehearsing();
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
+                client
+            }));
+        let metrics = Metrics::new("duo_operator");
+        let ctx = Context {
+            applier: duo_runtime::apply::Applier::new(kube.clone(), crate::run::NAME),
+            sessions,
+            gateways,
+            models,
+            assignments,
+            reporter: Reporter::new(
+                duo_runtime::events::Publisher::new(kube.clone(), crate::run::NAME, "plan"),
+                &metrics,
+            ),
+            leadership,
+            resync: Duration::from_secs(300),
+            patience: Patience::default(),
+            contests: Contests::default(),
+            gateway_image: image.to_owned(),
+            http: reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?,
+            pods_assumed: true,
+            kube,
+        };
+        Ok(Self { ctx, gateways: gateway_writer, models: model_writer, assignments: assignment_writer, clients })
+    }
+
+    fn clients(&self) -> Vec<Client> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the copies of all GitLabs hold now; those that were not looked at are `None`.
+    fn gitlabs(&self) -> Vec<Option<duo_gitlab::Observation>> {
+        self.clients().iter().map(|client| client.rehearsed().map(|(_, now)| now)).collect()
+    }
+
+    /// One reconcile, and what it did.
+    async fn work(&mut self, shadow: &Shadow, target: &Target, outcome: &mut Outcome) {
+        let Some(object) = shadow.now(target) else { return };
+        let before = self.gitlabs();
+        let result = match Kind::OURS.into_iter().find(|kind| kind.plural() == target.plural) {
+            Some(Kind::AIGateway) => match typed(&object) {
+                Ok(object) => Box::pin(gateway::reconcile(object, &self.ctx)).await.map_err(|error| error.to_string()),
+                Err(why) => Err(why),
+            },
+            Some(Kind::SelfHostedModel) => match typed(&object) {
+                Ok(object) => Box::pin(model::reconcile(object, &self.ctx)).await.map_err(|error| error.to_string()),
+                Err(why) => Err(why),
+            },
+            Some(_) => match typed(&object) {
+                Ok(object) => {
+                    Box::pin(assignment::reconcile(object, &self.ctx)).await.map_err(|error| error.to_string())
+                }
+                Err(why) => Err(why),
+            },
+            None => return,
+        };
+        match result {
+            Ok(_) => outcome.failures.remove(target),
+            Err(why) => outcome.failures.insert(target.clone(), why),
+        };
+        self.show(target, Some(object), shadow.now(target));
+        let sentences = self.sentences(&before).await;
+        if !sentences.is_empty() {
+            outcome.operations.entry(target.clone()).or_default().extend(sentences);
+        }
+    }
+
+    /// The writes to all GitLabs since `before`.
+    async fn sentences(&self, before: &[Option<duo_gitlab::Observation>]) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for (index, client) in self.clients().into_iter().enumerate() {
+            let Some((seen, now)) = client.rehearsed() else { continue };
+            let from = before.get(index).cloned().flatten().unwrap_or(seen);
+            if from == now {
+                continue;
+            }
+            let Ok(capabilities) = client.capabilities().await else { continue };
+            let (from, now) = (convert::instance(from, &capabilities), convert::instance(now, &capabilities));
+            sentences.extend(plan::between(&from, &now).iter().map(|operation| named(operation, &from, &now)));
+        }
+        sentences
+    }
+
+    /// Tells the caches what became of an object.
+    fn show(&mut self, target: &Target, before: Option<Value>, now: Option<Value>) {
+        if target.plural == Kind::AIGateway.plural() {
+            tell(&mut self.gateways, before, now);
+        } else if target.plural == Kind::SelfHostedModel.plural() {
+            tell(&mut self.models, before, now);
+        } else if target.plural == Kind::FeatureAssignment.plural() {
+            tell(&mut self.assignments, before, now);
+        }
+    }
+}
+
+fn typed<K: DeserializeOwned>(object: &Value) -> Result<Arc<K>, String> {
+    serde_json::from_value(object.clone()).map(Arc::new).map_err(|error| {
+        format!("the cluster's object cannot be read: {error}; is this program older than the cluster's definitions?")
+    })
+}
+
+fn tell<K>(writer: &mut Writer<K>, before: Option<Value>, now: Option<Value>)
+where
+    K: Lookup<DynamicType = ()> + DeserializeOwned + Clone + 'static,
+{
+    let event = match (now, before) {
+        (Some(now), _) => typed::<K>(&now).ok().map(|object| Event::Apply(Arc::unwrap_or_clone(object))),
+        (None, Some(before)) => typed::<K>(&before).ok().map(|object| Event::Delete(Arc::unwrap_or_clone(object))),
+        (None, None) => None,
+    };
+    if let Some(event) = event {
+        writer.apply_watcher_event(&event);
+    }
+}
+
+/// The sentence of an operation, with names in place of GitLab's numbers.
+fn named(operation: &Operation, before: &Instance, after: &Instance) -> String {
+    let mut models: Vec<_> = before.models.iter().chain(&after.models).flatten().collect();
+    // the longest number first: 1 stands in 12
+    models.sort_by_key(|model| std::cmp::Reverse(model.id.len()));
+    let mut sentence = operation.to_string();
+    for model in models {
+        let name = format!("model {:?}", model.name);
+        sentence = sentence.replace(&format!("{} {:?}", model.id, model.name), &name).replace(&model.id, &name);
+    }
+    sentence
+}
