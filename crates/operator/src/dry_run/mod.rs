@@ -6,6 +6,7 @@
 
 mod cluster;
 mod manifests;
+mod merge;
 mod read;
 mod rehearse;
 mod report;
@@ -186,7 +187,9 @@ fn prune(shadow: &Shadow, files: &Manifests, live: &BTreeMap<Target, Value>, nam
         let mut object = object.clone();
         let held = object["metadata"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
         if object["metadata"]["deletionTimestamp"].is_null() {
-            object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+            // a minute ago: what gathers for some seconds is over, what waits for a person is not
+            let asked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - 60).unwrap_or_default();
+            object["metadata"]["deletionTimestamp"] = json!(asked.to_string());
         }
         shadow.edit(target, held.then_some(object));
     }

@@ -140,6 +140,10 @@ impl Report {
             report.errors.extend(error(target, &resource, outcome));
             report.resources.push(resource);
         }
+        let gone = |resource: &&Resource| resource.kind == Kind::AIGateway.name() && resource.action == Action::Delete;
+        for gateway in report.resources.iter().filter(gone) {
+            notes.push(format!("child objects of AIGateway {}/{} go with it", gateway.namespace, gateway.name));
+        }
         let unjudged = shadow.unjudged();
         if !unjudged.is_empty() {
             let list = unjudged.iter().cloned().collect::<Vec<_>>().join(", ");
