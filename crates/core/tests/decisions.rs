@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use duo_api::ConditionStatus::{self, False, True};
+use duo_core::inputs::Kind;
 use duo_core::observed::{Capabilities, Feature, Instance, Probe};
 use duo_core::{connection, health, url_rules};
 
@@ -99,4 +100,9 @@ fn gitlab_calls_the_services_name_by_http_or_by_https() {
 #[test]
 fn a_passed_check_is_good_for_six_hours() {
     assert_eq!(connection::PASSED_PERIOD_SECONDS, 21_600);
+}
+
+#[test]
+fn referred_objects_are_named_as_in_manifests() {
+    assert_eq!([Kind::Secret.name(), Kind::ConfigMap.name()], ["Secret", "ConfigMap"]);
 }

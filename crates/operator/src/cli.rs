@@ -50,9 +50,10 @@ pub struct PlanArgs {
     /// Take it that what the manifests do not hold is deleted: objects of our three kinds in the manifests' namespaces.
     #[arg(long)]
     pub prune: bool,
-    /// Image of gateways whose resource names none: that of the running operator.
-    #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE", default_value = GATEWAY_IMAGE)]
-    pub gateway_image: String,
+    /// Image of gateways whose resource names none, as the running operator has it. Default: that of a gateway in the
+    /// cluster.
+    #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE")]
+    pub gateway_image: Option<String>,
 }
 
 /// Form of a plan.
@@ -67,7 +68,7 @@ pub enum Output {
 }
 
 /// Image of a gateway where nobody names one.
-const GATEWAY_IMAGE: &str = concat!("docker.io/local/duo-gateway:", env!("CARGO_PKG_VERSION"));
+pub(crate) const GATEWAY_IMAGE: &str = concat!("docker.io/local/duo-gateway:", env!("CARGO_PKG_VERSION"));
 
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]

@@ -94,7 +94,10 @@ async fn an_immutable_field_and_a_name_that_is_taken_are_refused() {
         .to_string()
     };
     for (manifest, words) in [
-        (model("Mixtral 8x7B", "other", "mixtral-8x7b"), vec!["a.json:1: SelfHostedModel", "gatewayRef", "immutable"]),
+        (
+            model("Mixtral 8x7B", "other", "mixtral-8x7b"),
+            vec!["a.json:1: SelfHostedModel", "gatewayRef cannot be changed"],
+        ),
         (model("Hand made", "duo", "new"), vec!["a.json:1: SelfHostedModel", "NameTaken", "adoptionPolicy: ByName"]),
         (model("Mixtral 8x7B", "duo", "new"), vec!["a.json:1: SelfHostedModel", "NameClaimed", "mixtral-8x7b"]),
     ] {
@@ -163,6 +166,8 @@ async fn missing_rights_namespaces_clusters_and_files_are_told_with_their_cure()
         (empty, Some(admin.clone()), vec!["holds no .yaml, .yml or .json file", "-R"]),
         ("/nowhere/a.yaml".into(), Some(admin), vec!["/nowhere/a.yaml: No such file"]),
     ];
+    let mistyped = planner.plan(&["--outptu", "json"]).await;
+    assert_eq!(mistyped.code, 1, "2 would mean that something changes: {mistyped:#?}");
     for (path, kubeconfig, words) in cases {
         let run = plan(path, kubeconfig).await;
         assert_eq!(run.code, 1, "{run:#?}");

@@ -126,7 +126,7 @@ impl Manifests {
                     "{place}: {api_version} {kind} is no kind of Duo Operator; {GROUP}/{VERSION} has AIGateway, \
                      SelfHostedModel and FeatureAssignment"
                 )),
-                None => self.notes.push(format!("{place}: {kind} {name} is left alone")),
+                None => self.notes.push(format!("{place}: {} is left alone", format!("{kind} {name}").trim_end())),
             }
             return;
         };
@@ -322,7 +322,7 @@ mod tests {
             "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: []\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n",
         );
         assert!(found.objects.is_empty() && found.mistakes.is_empty());
-        assert_eq!(found.notes, ["a.yaml:1: Kustomization  is left alone", "a.yaml:5: Namespace n is left alone"]);
+        assert_eq!(found.notes, ["a.yaml:1: Kustomization is left alone", "a.yaml:5: Namespace n is left alone"]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ use std::process::ExitCode;
 
 use duo_api::{AIGateway, SelfHostedModel};
 use duo_core::inputs;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
 use serde_json::{Value, json};
 
 use crate::cli::{Output, PlanArgs};
@@ -80,14 +82,24 @@ async fn make(args: &PlanArgs) -> Result<Report, Vec<String>> {
         world.namespaces.iter().for_each(|namespace| prune(&shadow, &files, &world.live, namespace));
     }
     let objects = concerned(&shadow, &files, args.prune);
-    let outcome = rehearse::run(&shadow, &objects, &args.gateway_image).await.map_err(|error| vec![error])?;
+    let image = match &args.gateway_image {
+        Some(image) => image.clone(),
+        None => running_image(&shadow, &world.live).await.unwrap_or_else(|| {
+            let default = crate::cli::GATEWAY_IMAGE;
+            world
+                .notes
+                .push(format!("the image of new gateways is taken to be {default}; --gateway-image says another one"));
+            default.to_owned()
+        }),
+    };
+    let outcome = rehearse::run(&shadow, &objects, &image).await.map_err(|error| vec![error])?;
     let places = files
         .objects
         .iter()
         .map(|item| (cluster::target(item.kind, &item.namespace, &item.name), item.place.clone()))
         .collect();
     for (instance, version) in &outcome.instances {
-        world.notes.push(format!("{instance} is GitLab {version}"));
+        world.notes.push(format!("{} is GitLab {version}", instance.trim_end_matches("/api/graphql")));
     }
     world.notes.extend(files.notes);
     Ok(Report::new(&objects, &places, &shadow, &outcome, world.notes))
@@ -175,6 +187,22 @@ async fn judge(
         }
     }
     if refused.is_empty() { Ok(()) } else { Err(refused) }
+}
+
+/// The image that the running operator gives to gateways that name none, seen at one of them.
+async fn running_image(shadow: &Shadow, live: &BTreeMap<Target, Value>) -> Option<String> {
+    let ours =
+        |spec: &Value| spec["image"].is_null() && spec["implementation"].as_str().is_none_or(|own| own == "Embedded");
+    let gateways = live.iter().filter(|(target, _)| target.plural == Kind::AIGateway.plural());
+    for (target, _) in gateways.filter(|(_, object)| ours(&object["spec"])) {
+        let api: Api<Deployment> = Api::namespaced(shadow.client(), &target.namespace);
+        let found = duo_runtime::call("get Deployment", api.get_opt(&target.name)).await.ok().flatten();
+        let pod = found.and_then(|deployment| deployment.spec).and_then(|spec| spec.template.spec);
+        if let Some(image) = pod.and_then(|pod| pod.containers.into_iter().next()).and_then(|first| first.image) {
+            return Some(image);
+        }
+    }
+    None
 }
 
 /// Marks what the files do not hold as being deleted, as a tool that prunes would.

@@ -118,3 +118,102 @@ fn line(out: &mut String, text: &str) {
     // writing to a String does not fail
     let _ = writeln!(out, "{text}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dry_run::report::{Child, Obstacle, Summary};
+
+    fn resource(kind: &str, action: Action) -> Resource {
+        Resource {
+            kind: kind.to_owned(),
+            namespace: "ns".to_owned(),
+            name: "x".to_owned(),
+            source: Some("a.yaml:1".to_owned()),
+            action,
+            fields: Vec::new(),
+            gitlab: Vec::new(),
+            left_alone: Vec::new(),
+            cluster: Vec::new(),
+            refused: None,
+            waits: None,
+            conditions: Vec::new(),
+            warnings: Vec::new(),
+            suspended: false,
+        }
+    }
+
+    fn field(path: &str, from: Option<&str>, to: Option<&str>) -> Field {
+        Field { path: path.to_owned(), from: from.map(Into::into), to: to.map(Into::into) }
+    }
+
+    fn obstacle(reason: &str) -> Option<Obstacle> {
+        Some(Obstacle { reason: reason.to_owned(), message: "why and the cure".to_owned() })
+    }
+
+    #[test]
+    fn everything_that_a_plan_can_say() {
+        let gateway = Resource {
+            fields: vec![field("spec.replicas", Some("2"), Some("3")), field("spec.url", Some("u"), None)],
+            gitlab: vec!["set gateway URL to u (found: no URL)".to_owned()],
+            left_alone: vec!["set request timeout to 90 s (found: 60 s)".to_owned()],
+            cluster: vec![
+                Child { action: Action::Create, kind: "Service".into(), name: "x".into(), fields: vec![] },
+                Child {
+                    action: Action::Update,
+                    kind: "Secret".into(),
+                    name: "x".into(),
+                    fields: vec![field("data.token", None, Some("(hidden)"))],
+                },
+                Child { action: Action::Delete, kind: "Ingress".into(), name: "x".into(), fields: vec![] },
+            ],
+            waits: obstacle("Waiting"),
+            warnings: obstacle("Odd").into_iter().collect(),
+            ..resource("AIGateway", Action::Update)
+        };
+        let report = Report {
+            resources: vec![
+                gateway,
+                Resource { refused: obstacle("NameTaken"), source: None, ..resource("SelfHostedModel", Action::None) },
+                Resource { suspended: true, ..resource("FeatureAssignment", Action::None) },
+                resource("FeatureAssignment", Action::None),
+            ],
+            notes: vec!["b.yaml:1: Namespace n is left alone".to_owned()],
+            errors: vec!["an error".to_owned()],
+            summary: Summary { create: 1, update: 2, delete: 1, gitlab: 1, refused: 1, waiting: 1 },
+        };
+        let told = "\
+AIGateway ns/x (changed; a.yaml:1)
+    spec.replicas: 2 -> 3
+    spec.url: u (removed)
+  GitLab: set gateway URL to u (found: no URL)
+  GitLab, left as it is: would set request timeout to 90 s (found: 60 s)
+  cluster: create Service x
+  cluster: update Secret x
+      data.token: (hidden) (new)
+  cluster: delete Ingress x
+  waits: Waiting: why and the cure
+  warning: Odd: why and the cure
+
+SelfHostedModel ns/x (unchanged; in the cluster only)
+  refused: NameTaken: why and the cure
+
+FeatureAssignment ns/x (unchanged; a.yaml:1)
+  suspended: the operator writes nothing
+
+note: b.yaml:1: Namespace n is left alone
+Plan: 1 to create, 2 to change, 1 to delete, 1 write to GitLab, 1 refused, 1 waiting, 1 error.
+";
+        assert_eq!(render(&report), told);
+    }
+
+    #[test]
+    fn nothing_to_change_is_one_line_and_long_lists_are_cut() {
+        let quiet = Report { resources: vec![resource("AIGateway", Action::None)], ..Report::default() };
+        assert_eq!(render(&quiet), "Plan: nothing to change.\n");
+        let fields = (0..MOST_FIELDS + 2).map(|number| field(&format!("spec.f{number}"), None, Some("1"))).collect();
+        let long = Report { resources: vec![Resource { fields, ..resource("AIGateway", Action::Update) }], ..quiet };
+        let text = render(&long);
+        assert!(text.contains("spec.f39: 1 (new)\n    and 2 more fields\n") && !text.contains("spec.f40"), "{text}");
+    }
+}
