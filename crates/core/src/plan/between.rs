@@ -169,9 +169,9 @@ mod tests {
             ),
             (
                 |g| g.features[0] = row("duo_chat", "disabled", None),
-                "set feature duo_chat to disabled (found: self_hosted 1)",
+                "set feature duo_chat to disabled (found: self_hosted 1 \"One\")",
             ),
-            (|g| g.features[0].model_id = Some("2".into()), "set feature duo_chat to 2 (found: self_hosted 1)"),
+            (|g| g.features[0].model_id = Some("2".into()), "set feature duo_chat to 2 (found: self_hosted 1 \"One\")"),
         ];
         for (change, sentence) in cases {
             assert_eq!(sentences(change), [sentence]);
