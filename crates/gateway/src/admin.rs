@@ -1,24 +1,72 @@
-//! The metrics listener: `/metrics`, and `/config/hash` and `/models/failing`, by which the operator
-//! sees what is in force and whom it fails.
+//! The metrics listener: `/metrics`; and for the operator `/config/hash`, by which it sees what is in force, `/models`, by
+//! which it sees whom models fail, and `/models/check`, by which it has one checked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
+use http::header::AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::answer;
 use crate::app::App;
+use crate::auth::operator;
+use crate::model_check::{self, NotChecked};
+
+/// Longest that a check is waited for, in milliseconds; it goes on in the background.
+const LONGEST_WAIT: u64 = 5_000;
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => metrics(&app),
         (&Method::GET, "/config/hash") => hash(&app),
-        (&Method::GET, "/models/failing") => answer::json(StatusCode::OK, &json!({ "failing": app.models.failing() })),
-        (_, "/metrics" | "/config/hash" | "/models/failing") => answer::method_not_allowed(&Method::GET),
+        (&Method::GET, "/models/failing") => {
+            let names: Vec<String> = app.models.failing().into_iter().map(|(name, _)| name).collect();
+            answer::json(StatusCode::OK, &json!({ "failing": names }))
+        }
+        (&Method::GET, "/models") => models(&app),
+        (&Method::POST, "/models/check") => check(&app, &request).await,
+        (_, "/metrics" | "/config/hash" | "/models/failing" | "/models") => answer::method_not_allowed(&Method::GET),
+        (_, "/models/check") => answer::method_not_allowed(&Method::POST),
         _ => answer::detail(StatusCode::NOT_FOUND, "Not Found"),
+    }
+}
+
+/// What there is to tell of models: how the last call of one failed, and how checks of it went.
+fn models(app: &App) -> Response<Body> {
+    let mut all: Map<String, Value> = Map::new();
+    for (name, failing) in app.models.failing() {
+        all.insert(name, json!({ "failing": { "class": failing.class, "calls": failing.calls } }));
+    }
+    let active = app.active();
+    let declared = |name: &str| active.directory.models.values().any(|model| *model.name == *name);
+    for (key, check) in app.checks.shown(declared) {
+        let entry = all.entry(key).or_insert_with(|| json!({}));
+        entry["check"] = check;
+    }
+    answer::json(StatusCode::OK, &json!({ "models": all }))
+}
+
+/// `POST /models/check?model=…&feature=…&wait_ms=…` with a token of the operator.
+async fn check(app: &Arc<App>, request: &Request<Incoming>) -> Response<Body> {
+    let query = request.uri().query().unwrap_or_default();
+    let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).take(8).collect();
+    let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
+    let Some(model) = value("model") else {
+        return answer::detail(StatusCode::UNPROCESSABLE_ENTITY, "model is missing");
+    };
+    if !operator::may_check(&app.active().rules, request.headers().get(AUTHORIZATION), model) {
+        return answer::detail(StatusCode::UNAUTHORIZED, "only the operator's tokens check models");
+    }
+    let wait = value("wait_ms").and_then(|value| value.parse().ok()).unwrap_or(0_u64).min(LONGEST_WAIT);
+    match model_check::check(app, model, value("feature"), Duration::from_millis(wait)).await {
+        Ok(check) => answer::json(StatusCode::OK, &json!({ "check": check })),
+        Err(NotChecked::NoSuchModel) => answer::detail(StatusCode::NOT_FOUND, "no such model is declared"),
+        Err(NotChecked::NoSuchFeature) => answer::detail(StatusCode::UNPROCESSABLE_ENTITY, "feature is unknown"),
+        Err(NotChecked::Busy) => answer::detail(StatusCode::TOO_MANY_REQUESTS, "too many checks at once"),
     }
 }
 

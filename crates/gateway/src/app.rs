@@ -12,6 +12,7 @@ use crate::config_store::{LoadError, Mounted};
 use crate::docs_index::DocsIndex;
 use crate::logging::{LevelSwitch, Sink};
 use crate::metrics::{Elsewhere, Metrics};
+use crate::model_check::ModelChecks;
 use crate::model_health::ModelHealth;
 use crate::resilience::Allowances;
 use crate::settings::{ModelLimit, Settings};
@@ -30,6 +31,8 @@ pub struct App {
     pub traces: Traces,
     /// Which models fail.
     pub models: ModelHealth,
+    /// Checks of models that the operator asked for.
+    pub checks: ModelChecks,
     /// The documentation that can be searched.
     pub docs: DocsIndex,
     /// What callers have used of their limits.
@@ -78,6 +81,7 @@ impl App {
             traces,
             auth,
             models: ModelHealth::default(),
+            checks: ModelChecks::default(),
             docs: DocsIndex::default(),
             allowances: Arc::default(),
             sink,

@@ -22,6 +22,7 @@ mod inference;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+mod model_check;
 pub mod model_health;
 mod reload;
 pub mod resilience;

@@ -9,6 +9,7 @@ mod claims;
 mod discovery;
 mod keys;
 mod mint;
+pub mod operator;
 
 use std::collections::HashSet;
 use std::sync::Arc;

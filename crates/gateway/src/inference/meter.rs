@@ -35,6 +35,8 @@ pub(super) struct Asked {
     pub(super) place: Arc<Place>,
     pub(super) operation: Operation,
     pub(super) streaming: bool,
+    /// A connection check: GitLab gives it less time than a user's request.
+    pub(super) check: bool,
     /// Calls of places so far.
     pub(super) calls: Arc<AtomicU32>,
 }
@@ -54,6 +56,7 @@ pub(super) struct Meter {
     operation: Operation,
     client: ClientLabels,
     streaming: bool,
+    check: bool,
     calls: Arc<AtomicU32>,
     started: Instant,
     /// Time to the first piece.
@@ -66,7 +69,7 @@ pub(super) struct Meter {
 impl Meter {
     /// A request for a model begins.
     pub(super) fn begin(served: &Served, feature: Feature, asked: Asked) -> Self {
-        let Asked { declared, place: asked, operation, streaming, calls } = asked;
+        let Asked { declared, place: asked, operation, streaming, check, calls } = asked;
         let app = served.app.clone();
         let in_flight = app.metrics.begin(&ModelLabels {
             model_engine: app.metrics.names.engine.value(Some(asked.identifier.provider.as_str())),
@@ -84,6 +87,7 @@ impl Meter {
             calls,
             client: app.metrics.client_labels(&served.headers),
             streaming,
+            check,
             started: Instant::now(),
             first_event: None,
             usage: None,
@@ -223,16 +227,18 @@ impl Drop for Meter {
             End::Stopped(reason) => (finish_label(reason), None),
             End::Failed(failure) => ("unknown", Some(failure)),
         };
-        match &self.end {
-            End::Cancelled => {}
-            End::Stopped(_) => self.app.models.answered(&self.declared),
-            End::Failed(failure) => self.app.models.failed(&self.declared, failure),
-        }
         let class = match &self.end {
             End::Cancelled => "cancelled",
             End::Stopped(_) => "",
             End::Failed(failure) => error_class(failure),
         };
+        match &self.end {
+            End::Cancelled => {}
+            // with a user's time it might have answered
+            End::Failed(UpstreamFailure::Timeout) if self.check => {}
+            End::Stopped(_) => self.app.models.answered(&self.declared),
+            End::Failed(failure) => self.app.models.failed(&self.declared, failure, class),
+        }
         self.count(took, finish, failure, class);
         self.note(took, finish, failure);
         self.audit(took, finish, class);

@@ -3,6 +3,7 @@
 
 mod admission;
 mod call;
+mod check;
 mod classes;
 mod course;
 mod lost;
@@ -22,6 +23,7 @@ use duo_protocol::model::{ModelAnswer, ModelRequest, StopReason, UpstreamFailure
 use duo_protocol::react::GitlabVersion;
 
 use call::Call;
+pub use check::{Checked, check};
 use course::{Course, Won};
 use lost::Lost;
 use meter::{Asked, End, Meter};
@@ -327,6 +329,7 @@ impl<'a> Inference<'a> {
             place: target.primary().clone(),
             operation: self.operation(target.primary()),
             streaming,
+            check: self.surface == Surface::ConnectionCheck,
             calls: self.calls.clone(),
         };
         Meter::begin(self.served, self.feature, asked)

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Script, World, config_folder};
+use crate::support::{Key, Script, World, config_folder};
 
 const CONFIG: &str = "
 gitlab: {url: $ISSUER}
@@ -118,4 +118,77 @@ async fn a_client_of_17_10_that_names_no_identifier_gets_the_only_declared_model
     assert_eq!(refused.status(), 422);
     let text = refused.json::<Value>().await.unwrap()["detail"][0]["msg"].as_str().unwrap().to_owned();
     assert!(text.contains("custom_openai/<model name>"), "the cure: {text}");
+}
+
+/// A token as the operator makes them.
+fn operators(audience: &str, model: &str, life: i64) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    let claims = json!({"aud": audience, "sub": model, "iat": now, "exp": now + life});
+    let key = jsonwebtoken::EncodingKey::from_rsa_pem(Key::number(1, "").pem.as_bytes()).unwrap();
+    jsonwebtoken::encode(&jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256), &claims, &key).unwrap()
+}
+
+const CHECKS: &str = "duo-gateway/models/check";
+
+#[tokio::test]
+async fn the_operator_and_nobody_else_has_a_model_checked_with_a_users_time() {
+    let slot = std::sync::Mutex::new(None);
+    let world = World::with(Script::Say("x".into()), |settings, issuer, upstream| {
+        let folder = config_folder(
+            &format!("{CONFIG}signingKeyFile: signing\n"),
+            issuer,
+            upstream,
+            &[("key", "k"), ("signing", &Key::number(1, "").pem)],
+        );
+        settings.config_file = Some(folder.path().join("config.yaml"));
+        *slot.lock().unwrap() = Some(folder);
+    })
+    .await;
+    let admin = |path: &str| format!("http://{}/{path}", world.gateway.metrics_addr());
+    let ask = async |token: &str, query: &str| {
+        let url = admin(&format!("models/check?{query}"));
+        let answer = world.http.post(url).bearer_auth(token).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let models =
+        async || world.http.get(admin("models")).send().await.unwrap().json::<Value>().await.unwrap()["models"].clone();
+    let good = operators(CHECKS, "vllm", 60);
+    for (token, query) in [
+        ("", "model=vllm"),
+        (good.as_str(), "model=another"),
+        (operators("gitlab-ai-gateway", "vllm", 60).as_str(), "model=vllm"),
+        (operators(CHECKS, "vllm", 100_000).as_str(), "model=vllm"),
+        (operators(CHECKS, "vllm", -1_000).as_str(), "model=vllm"),
+    ] {
+        assert_eq!(ask(token, query).await.0, 401, "{query}");
+    }
+    // the operator's token opens nothing else
+    let api = world.http.post(world.url("/v2/code/completions")).bearer_auth(&good).json(&world.completion());
+    assert_eq!(api.header("X-Gitlab-Authentication-Type", "oidc").send().await.unwrap().status(), 401);
+    assert!(world.upstream.received().is_empty());
+    assert_eq!(models().await, json!({}));
+
+    // a user's call fails, the check that follows passes, and then nobody is failed
+    world.upstream.script(Script::Status(503, vec![], String::new()));
+    world.post("/v2/code/completions", &world.completion()).await;
+    assert_eq!(models().await["vllm"]["failing"]["class"], "503");
+    world.upstream.script(Script::Say("x".into()));
+    let (status, body) = ask(&good, "model=vllm&wait_ms=5000").await;
+    assert_eq!((status, &body["check"]["outcome"]), (200, &json!("answered")), "{body}");
+    assert_eq!(models().await["vllm"].get("failing"), None);
+    let sent = world.upstream.last();
+    assert!(sent.body["max_tokens"].as_u64().unwrap() <= 16, "{}", sent.body);
+
+    // one that hangs is not waited for, and no second one is begun meanwhile
+    let count = world.upstream.received().len();
+    world.upstream.script(Script::Silent);
+    for query in ["model=vllm&feature=code_completions&wait_ms=50", "model=vllm&feature=code_completions"] {
+        let (status, body) = ask(&good, query).await;
+        assert_eq!((status, &body["check"]["running"]), (200, &json!(true)), "{body}");
+    }
+    while world.upstream.received().len() == count {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.upstream.received().len(), count + 1);
+    assert_eq!(models().await["vllm/code_completions"]["check"]["running"], true);
 }
