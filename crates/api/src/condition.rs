@@ -25,6 +25,8 @@ pub const GATEWAY_URL_CONFIGURED: &str = "GatewayURLConfigured";
 pub const GATEWAY_REACHABLE: &str = "GatewayReachable";
 /// AIGateway: the licence covers the Duo features.
 pub const LICENSE_ACTIVE: &str = "LicenseActive";
+/// AIGateway, only where GitLab has an Agent Platform URL: GitLab reaches the self-hosted Agent Platform service.
+pub const AGENT_PLATFORM_REACHABLE: &str = "AgentPlatformReachable";
 /// AIGateway: a self-hosted model is assigned to code suggestions.
 pub const CODE_SUGGESTIONS_MODEL_ASSIGNED: &str = "CodeSuggestionsModelAssigned";
 
@@ -34,6 +36,10 @@ pub const ACCEPTED: &str = "Accepted";
 pub const SYNCED: &str = "Synced";
 /// SelfHostedModel: GitLab's connection check passed.
 pub const CONNECTION_VERIFIED: &str = "ConnectionVerified";
+/// SelfHostedModel: users' calls of it are answered, by the gateway's own count and, after a failure, its own check.
+pub const MODEL_SERVING: &str = "ModelServing";
+/// FeatureAssignment, only where `syntheticRequests` is set: the model answered the last request for each feature.
+pub const SYNTHETIC_REQUESTS_PASSED: &str = "SyntheticRequestsPassed";
 /// FeatureAssignment: the model it names is registered in GitLab.
 pub const MODEL_RESOLVED: &str = "ModelResolved";
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::{CaBundleRef, DeletionPolicy, LocalRef, ManagementPolicy, SecretKeyRef};
 use crate::condition::Condition;
+use crate::instance::GitLabStatus;
 use crate::providers::ProvidersSpec;
 use crate::serving::{DocsIndexSpec, LimitsSpec, LoggingSpec, ProxySpec, TlsSpec, TracingSpec};
 
@@ -316,16 +317,4 @@ pub struct AIGatewayStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::plan")]
     pub plan: Vec<String>,
-}
-
-/// What is known of a GitLab instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GitLabStatus {
-    /// Version, for example `18.9.1-ee`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// Instance id as GitLab's health check tells it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instance_id: Option<String>,
 }

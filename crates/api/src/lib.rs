@@ -13,6 +13,7 @@ pub mod condition;
 pub mod family;
 pub mod feature;
 pub mod gateway;
+pub mod instance;
 pub mod model;
 pub mod place;
 pub mod providers;
@@ -23,7 +24,9 @@ pub mod serving;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-pub use assignment::{AssignmentProvider, FeatureAssignment, FeatureAssignmentSpec, FeatureAssignmentStatus};
+pub use assignment::{
+    AssignmentProvider, FeatureAssignment, FeatureAssignmentSpec, FeatureAssignmentStatus, FeatureStatus, Tier,
+};
 pub use common::{AdoptionPolicy, DeletionPolicy, LocalRef, ManagementPolicy, SecretKeyRef};
 pub use condition::{Condition, ConditionStatus};
 pub use family::Family;

@@ -19,5 +19,8 @@ pub mod observed;
 pub mod ownership;
 pub mod plan;
 pub mod ready;
+pub mod rights;
+pub mod serving;
+pub mod tiers;
 pub mod url_rules;
 pub mod validate;

@@ -30,6 +30,8 @@ pub struct Feature {
     pub model_id: Option<String>,
     /// `GA`, `BETA` or `EXPERIMENT`; free text.
     pub release_state: Option<String>,
+    /// Lower-case keys of the families that may serve it; empty when GitLab does not say.
+    pub families: Vec<String>,
 }
 
 /// The Duo settings that the operator manages.
@@ -39,6 +41,8 @@ pub struct Settings {
     pub gateway_url: Option<String>,
     /// Request timeout in seconds; `None` below 18.7 or without the right.
     pub timeout_seconds: Option<u32>,
+    /// `host:port` of the Agent Platform service; `None` below 18.4 or without the right.
+    pub agent_platform_url: Option<String>,
 }
 
 /// What an instance offers, found out by introspection.

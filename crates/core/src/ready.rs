@@ -10,27 +10,31 @@ use crate::conditions::{Finding, complete, find, summarize};
 pub fn gateway(findings: Vec<Finding>) -> Vec<Finding> {
     let must_hold = [c::TOKEN_VALID, c::CONFIG_ACCEPTED, c::WORKLOAD_AVAILABLE, c::GATEWAY_URL_CONFIGURED];
     let may_not_fail = [c::GATEWAY_REACHABLE, c::LICENSE_ACTIVE];
-    let mut all = summarize(findings, &must_hold, &may_not_fail);
+    // A service that GitLab has and does not reach fails its users; where there is none, nobody looks at it.
+    let agents = find(&findings, c::AGENT_PLATFORM_REACHABLE).is_some();
+    let judged = [&may_not_fail[..], if agents { &[c::AGENT_PLATFORM_REACHABLE] } else { &[] }].concat();
+    let mut all = summarize(findings, &must_hold, &judged);
     say(&mut all, "GitLab calls this gateway and it serves");
     complete(all, &[&must_hold[..], &may_not_fail, &[c::CODE_SUGGESTIONS_MODEL_ASSIGNED]].concat())
 }
 
 /// SelfHostedModel.
 pub fn model(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut all = summarize(findings, &[c::ACCEPTED, c::SYNCED], &[c::CONNECTION_VERIFIED]);
+    let mut all = summarize(findings, &[c::ACCEPTED, c::SYNCED], &[c::CONNECTION_VERIFIED, c::MODEL_SERVING]);
     let verified = find(&all, c::CONNECTION_VERIFIED).is_some_and(|f| f.status == ConditionStatus::True);
     say(
         &mut all,
         if verified { "Registered in GitLab and answering" } else { "Registered in GitLab, not verified yet" },
     );
-    complete(all, &[c::ACCEPTED, c::SYNCED, c::CONNECTION_VERIFIED])
+    complete(all, &[c::ACCEPTED, c::SYNCED, c::CONNECTION_VERIFIED, c::MODEL_SERVING])
 }
 
 /// FeatureAssignment: its own conditions, then the model's and the gateway's readiness, given as findings of the types
 /// [`MODEL_READY`] and [`GATEWAY_READY`], which are not written to the status. The gateway comes first: without it neither
 /// model nor features can be looked at, and its reason is the one to act on.
 pub fn assignment(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut all = summarize(findings, &[c::ACCEPTED, GATEWAY_READY, c::MODEL_RESOLVED, c::SYNCED, MODEL_READY], &[]);
+    let must_hold = [c::ACCEPTED, GATEWAY_READY, c::MODEL_RESOLVED, c::SYNCED, MODEL_READY];
+    let mut all = summarize(findings, &must_hold, &[c::SYNTHETIC_REQUESTS_PASSED]);
     say(&mut all, "Users can use it now");
     all.retain(|finding| finding.type_ != MODEL_READY && finding.type_ != GATEWAY_READY);
     complete(all, &[c::ACCEPTED, c::MODEL_RESOLVED, c::SYNCED])

@@ -38,8 +38,7 @@ document!(OBSERVE, "DuoObserve", "observe", [Model, Settings, Feature]);
 document!(MODELS_PAGE, "DuoModelsPage", "models_page", [Model]);
 document!(FEATURES_PAGE, "DuoFeaturesPage", "features_page", [Feature]);
 document!(HEALTH_CHECK, "DuoHealthCheck", "health_check", []);
-document!(LICENSE, "DuoLicense", "license", []);
-document!(ADD_ONS, "DuoAddOns", "add_ons", []);
+document!(RIGHTS, "DuoRights", "rights", []);
 document!(MODEL_CREATE, "DuoModelCreate", "model_create", [Model]);
 document!(MODEL_UPDATE, "DuoModelUpdate", "model_update", [Model]);
 document!(MODEL_DELETE, "DuoModelDelete", "model_delete", []);
@@ -49,7 +48,7 @@ document!(SETTINGS_UPDATE, "DuoSettingsUpdate", "settings_update", [Settings]);
 
 /// Every document, for the tests that check them against GitLab's schema.
 #[cfg(test)]
-pub(crate) const ALL: [Document; 15] = [
+pub(crate) const ALL: [Document; 14] = [
     METADATA,
     INTROSPECTION,
     SHAPE_PROBE,
@@ -57,8 +56,7 @@ pub(crate) const ALL: [Document; 15] = [
     MODELS_PAGE,
     FEATURES_PAGE,
     HEALTH_CHECK,
-    LICENSE,
-    ADD_ONS,
+    RIGHTS,
     MODEL_CREATE,
     MODEL_UPDATE,
     MODEL_DELETE,

@@ -41,6 +41,7 @@ pub use token::Token;
 pub use transport::{CallObserver, CallOutcome, ClientConfig, WriteBudget};
 pub use types::{
     AddOn, ApiToken, DuoSettings, FeatureProvider, FeatureSetting, License, Metadata, ModelInput, ModelProvider,
-    Observation, PLACEHOLDER_ENDPOINT, Probe, SelfHostedModel, SettingsInput, TokenInfo, normalize_text, normalize_url,
+    Observation, PLACEHOLDER_ENDPOINT, Probe, Rights, SelfHostedModel, SettingsInput, TokenInfo, normalize_text,
+    normalize_url,
 };
 pub use write::Deleted;

@@ -10,7 +10,9 @@ use crate::{
     rehearsal::Rehearsal,
     token::{Token, scrub},
     transport::Call,
-    types::{AddOn, DuoSettings, FeatureSetting, License, Metadata, Observation, Probe, SelfHostedModel, TokenInfo},
+    types::{
+        AddOn, DuoSettings, FeatureSetting, License, Metadata, Observation, Probe, Rights, SelfHostedModel, TokenInfo,
+    },
 };
 
 /// Most pages of a hundred entries that are followed. An instance with 5,000 models is not one of this world.
@@ -156,26 +158,21 @@ impl Client {
         Ok(probes)
     }
 
-    /// The instance's licence; `None` without one. For administrators.
-    pub async fn license(&self) -> Result<Option<License>> {
+    /// Edition, licence and active add-ons. For administrators: others are refused.
+    pub async fn rights(&self) -> Result<Rights> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Data {
+            metadata: Option<Metadata>,
             current_license: Option<License>,
-        }
-        let data: Data = self.run(self.call(documents::LICENSE), documents::LICENSE, |_| json!({})).await?;
-        Ok(data.current_license)
-    }
-
-    /// Active add-on purchases; `None` when GitLab gives no list. For administrators.
-    pub async fn add_ons(&self) -> Result<Option<Vec<AddOn>>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Data {
             add_on_purchases: Option<Vec<AddOn>>,
         }
-        let data: Data = self.run(self.call(documents::ADD_ONS), documents::ADD_ONS, |_| json!({})).await?;
-        Ok(data.add_on_purchases)
+        let data: Data = self.run(self.call(documents::RIGHTS), documents::RIGHTS, |_| json!({})).await?;
+        Ok(Rights {
+            metadata: data.metadata.ok_or_else(anonymous)?,
+            license: data.current_license,
+            add_ons: data.add_on_purchases.unwrap_or_default(),
+        })
     }
 
     /// The token's own description: scopes and expiry. Works with any personal access token of scope `api` or

@@ -44,6 +44,9 @@ pub struct Metadata {
     pub version: String,
     /// Whether this is the Enterprise Edition.
     pub enterprise: bool,
+    /// Git revision, where it was asked for.
+    #[serde(default)]
+    pub revision: Option<String>,
 }
 
 /// `duoSettings`; each field is `None` without the right to read it, too.
@@ -277,6 +280,17 @@ pub struct License {
     /// A trial.
     #[serde(default, deserialize_with = "or_empty")]
     pub trial: bool,
+}
+
+/// What an administrator may read of what was bought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// Version, revision and edition.
+    pub metadata: Metadata,
+    /// `None`: the instance has no licence.
+    pub license: Option<License>,
+    /// Active add-ons.
+    pub add_ons: Vec<AddOn>,
 }
 
 /// One active add-on purchase.

@@ -274,7 +274,7 @@ async fn tokens_without_rights_are_told_apart() {
     assert_eq!(seen.models, None, "no right is null without an error");
     assert_eq!(seen.settings.unwrap_or_default().ai_gateway_url, None);
     assert_eq!(category(user.create_model(&mixtral()).await).0, "TokenLacksRights");
-    assert_eq!(category(user.license().await).0, "TokenLacksRights");
+    assert_eq!(category(user.rights().await).0, "TokenLacksRights");
     assert_eq!(category(user.health_check().await).0, "TokenLacksRights");
     let timeout = SettingsInput { timeout_seconds: Some(60), ..Default::default() };
     assert_eq!(category(user.update_settings(&timeout).await).0, "TokenLacksRights");
@@ -290,16 +290,18 @@ async fn tokens_without_rights_are_told_apart() {
 async fn licence_and_add_ons_tell_causes_apart_that_gitlab_answers_with_one_sentence() {
     let gitlab = gitlab("18.9.0").await;
     let client = admin(&gitlab);
-    let license = client.license().await.unwrap().unwrap();
+    let rights = client.rights().await.unwrap();
+    assert!(rights.metadata.enterprise && rights.metadata.revision.is_some());
+    let license = rights.license.unwrap();
     assert_eq!((license.kind.as_str(), license.plan.as_str()), ("offline_cloud", "ultimate"));
     assert!(license.expires_at.is_some());
-    assert_eq!(client.add_ons().await.unwrap().unwrap()[0].name, "DUO_ENTERPRISE");
+    assert_eq!(rights.add_ons[0].name, "DUO_ENTERPRISE");
     gitlab.edit(|s| s.add_ons.clear());
     assert_eq!(client.observe().await.unwrap().models, None);
     assert_eq!(category(client.create_model(&mixtral()).await).0, "TokenLacksRights");
-    assert_eq!(client.add_ons().await.unwrap(), Some(vec![]));
+    assert_eq!(client.rights().await.unwrap().add_ons, []);
     gitlab.edit(|s| s.license = None);
-    assert_eq!(client.license().await.unwrap(), None);
+    assert_eq!(client.rights().await.unwrap().license, None);
 }
 
 #[tokio::test]
@@ -414,8 +416,8 @@ async fn faults_on_the_way_become_categories() {
     ] {
         let label = format!("{action:?}");
         gitlab.faults().add(Fault::new(action).times(1));
-        assert_eq!(category(client.license().await).0, expected, "{label}");
-        client.license().await.unwrap_or_else(|e| panic!("after {label}: {e}"));
+        assert_eq!(category(client.rights().await).0, expected, "{label}");
+        client.rights().await.unwrap_or_else(|e| panic!("after {label}: {e}"));
     }
     let hasty = ClientConfig {
         token: Token::new(ADMIN_TOKEN),

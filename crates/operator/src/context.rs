@@ -42,6 +42,8 @@ pub(crate) struct Context {
     pub contests: Contests,
     /// Image of the gateway where a resource names none.
     pub gateway_image: String,
+    /// Whom models fail, by the gateways' pods.
+    pub lookout: crate::gateway::Lookout,
     /// For asking gateway pods which configuration they serve.
     pub http: reqwest::Client,
     /// A dry run asks no pods: they are taken to serve what is rendered.

@@ -18,6 +18,7 @@ pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) ->
         settings: observation.settings.map(|settings| observed::Settings {
             gateway_url: settings.ai_gateway_url,
             timeout_seconds: settings.timeout_seconds,
+            agent_platform_url: settings.agent_platform_url,
         }),
         // Without the list of features the token lacks a right: then nothing may be concluded from what is not listed.
         models: observation.models.filter(|_| observation.features.is_some()).map(|models| {
@@ -43,6 +44,7 @@ pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) ->
                 provider: feature.provider.as_key().to_owned(),
                 model_id: feature.model_id,
                 release_state: feature.release_state,
+                families: feature.compatible_llms.iter().map(|family| family.to_lowercase()).collect(),
             })
             .collect(),
     }

@@ -15,6 +15,7 @@ mod gateway;
 mod inputs;
 mod model;
 mod report;
+mod rights;
 pub mod run;
 mod session;
 mod watches;

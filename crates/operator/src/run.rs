@@ -136,6 +136,7 @@ async fn lead(
         patience: args.patience(),
         contests: crate::contests::Contests::default(),
         gateway_image: args.gateway_image.clone(),
+        lookout: crate::gateway::Lookout::default(),
         // Pods are asked directly, never through a proxy.
         http: reqwest::Client::builder().no_proxy().build().map_err(RunError::Http)?,
         pods_assumed: false,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use duo_api::AIGateway;
 use duo_core::observed::{Instance, Probe};
 use duo_core::ownership::Home;
+use duo_core::rights::Facts;
 use duo_gitlab::{Client, ClientConfig, SchemaCache, Token};
 use duo_runtime::lease::Leadership;
 use kube::ResourceExt;
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 use crate::convert;
 use crate::error::Error;
 use crate::inputs::{self, InputError};
+use crate::rights;
 
 /// Limit of one ordinary call to GitLab; below the lease, so that no write outlives the leadership it began under.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -37,7 +39,7 @@ pub(crate) struct Session {
     identity: Identity,
     observation: Mutex<Option<(Instant, Arc<Instance>)>>,
     health: Mutex<Option<(Instant, Arc<Vec<Probe>>)>>,
-    access: Mutex<Option<(Instant, Result<(), Denied>)>>,
+    access: Mutex<Option<(Instant, Access)>>,
     instance_id: std::sync::Mutex<Option<String>>,
 }
 
@@ -48,7 +50,12 @@ pub(crate) struct Denied {
     pub reason: &'static str,
     /// For people.
     pub message: String,
+    /// What was found out, if the token could be asked about.
+    pub facts: Option<Arc<Facts>>,
 }
+
+/// What a token may do, or why it does not do.
+pub(crate) type Access = Result<Arc<Facts>, Denied>;
 
 /// What a session depends on.
 #[derive(Clone, PartialEq, Eq)]
@@ -232,66 +239,30 @@ impl Session {
         self.health.lock().await.as_ref().map(|(_, probes)| Arc::clone(probes))
     }
 
-    /// Whether the token does, asked again after `max_age`. Errors other than a refusal are errors.
-    pub(crate) async fn access(&self, max_age: Duration) -> Result<Result<(), Denied>, duo_gitlab::Error> {
+    /// What token, licence and add-ons allow, asked again after `max_age`, and at once where the token did not do.
+    /// Errors other than a refusal are errors.
+    pub(crate) async fn access(&self, max_age: Duration) -> Result<Access, duo_gitlab::Error> {
         let mut cached = self.access.lock().await;
-        if let Some((_, verdict)) = cached.as_ref().filter(|(at, verdict)| verdict.is_ok() && at.elapsed() <= max_age) {
-            return Ok(verdict.clone());
+        if let Some((_, access)) = cached.as_ref().filter(|(at, access)| access.is_ok() && at.elapsed() <= max_age) {
+            return Ok(access.clone());
         }
         *cached = None;
-        let verdict = self.ask_access().await?;
-        *cached = Some((Instant::now(), verdict.clone()));
-        Ok(verdict)
-    }
-
-    /// GitLab answers a missing scope, a user who is no administrator and a missing licence with one sentence; scopes,
-    /// licence and add-ons tell the causes apart.
-    async fn ask_access(&self) -> Result<Result<(), Denied>, duo_gitlab::Error> {
-        let denied = |reason, message: String| Ok(Err(Denied { reason, message }));
-        match self.client.token_self().await {
-            Ok(token) if !token.active || token.revoked => {
-                return denied("TokenInvalid", format!("GitLab token {:?} is revoked or expired", token.name));
+        let access = match rights::ask(&self.client).await? {
+            rights::Asked::Refused(error) => {
+                Err(Denied { reason: "TokenInvalid", message: error.to_string(), facts: None })
             }
-            Ok(token) if !token.may_write() => {
-                return denied(
-                    "TokenLacksScope",
-                    format!("GitLab token {:?} has scopes {}; it needs api", token.name, token.scopes.join(", ")),
-                );
+            rights::Asked::Facts(mut facts) => {
+                if facts.administrator {
+                    facts.manages = self.observe(Duration::from_secs(5)).await?.tells_absence();
+                }
+                let facts = Arc::new(facts);
+                match duo_core::rights::denied(&facts, rights::today()) {
+                    Some((reason, message)) => Err(Denied { reason, message, facts: Some(facts) }),
+                    None => Ok(facts),
+                }
             }
-            Ok(_) => {}
-            // An OAuth or service token has no description of its own; what it may do shows below.
-            Err(duo_gitlab::Error::UnexpectedStatus { status: 404, .. } | duo_gitlab::Error::Forbidden { .. }) => {}
-            Err(error @ duo_gitlab::Error::TokenInvalid { .. }) => return denied("TokenInvalid", error.to_string()),
-            Err(error) => return Err(error),
-        }
-        let license = match self.client.license().await {
-            Ok(license) => license,
-            Err(error @ duo_gitlab::Error::TokenLacksRights { .. }) => {
-                return denied(
-                    "NotAdministrator",
-                    format!("the token's user is not an instance administrator ({error})"),
-                );
-            }
-            Err(error) => return Err(error),
         };
-        let instance = self.observe(Duration::from_secs(5)).await?;
-        if instance.tells_absence() {
-            return Ok(Ok(()));
-        }
-        let Some(license) = license else {
-            return denied("NoLicense", "GitLab has no licence; Duo Self-Hosted needs Premium or Ultimate".to_owned());
-        };
-        let add_ons: Vec<String> =
-            self.client.add_ons().await?.unwrap_or_default().into_iter().map(|a| a.name).collect();
-        denied(
-            "SelfHostedModelsNotLicensed",
-            format!(
-                "GitLab does not let its administrator manage self-hosted models: licence {} {}, add-ons {}. It needs \
-                 Premium or Ultimate with GitLab Duo Enterprise (or the self-hosted Agent Platform add-on)",
-                license.kind,
-                license.plan,
-                if add_ons.is_empty() { "none".to_owned() } else { add_ons.join(", ") }
-            ),
-        )
+        *cached = Some((Instant::now(), access.clone()));
+        Ok(access)
     }
 }

@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_written() {
-        let observed = Settings { gateway_url: Some("http://duo:5052".into()), timeout_seconds: Some(60) };
+        let observed =
+            Settings { gateway_url: Some("http://duo:5052".into()), timeout_seconds: Some(60), ..Settings::default() };
         assert_eq!(plan_settings(&observed, "http://duo:5052/", Some(60), true), None);
         assert_eq!(plan_settings(&observed, "http://duo:5052", None, true), None);
         assert_eq!(plan_settings(&observed, "http://duo:5052", Some(90), false), None, "18.6 has no such setting");

@@ -116,6 +116,7 @@ async fn report(item: &FeatureAssignment, error: &duo_gitlab::Error, ctx: &Conte
         observed_generation: item.metadata.generation,
         conditions: conditions::merge(&before.conditions, &findings, item.metadata.generation, &now()),
         plan: Vec::new(),
+        features: before.features.clone(),
     };
     ctx.reporter.write(&api, item, Some(&before.conditions), &findings, &status).await
 }

@@ -2,17 +2,19 @@
 
 mod delete;
 mod sync;
+mod synthetic;
 
 use std::sync::Arc;
 
 use duo_api::annotations::{ASSIGNED_FEATURES, FINALIZER};
 use duo_api::condition::{ACCEPTED, MODEL_RESOLVED, READY, SYNCED};
-use duo_api::{AIGateway, Feature, FeatureAssignment, FeatureAssignmentStatus, SelfHostedModel};
+use duo_api::{AIGateway, Feature, FeatureAssignment, FeatureAssignmentStatus, FeatureStatus, SelfHostedModel};
 use duo_core::claims::Claimant;
 use duo_core::conditions::{self, Finding};
+use duo_core::observed::Instance;
 use duo_core::plan::{FeatureTarget, Held};
 use duo_core::ready::{self, GATEWAY_READY, MODEL_READY};
-use duo_core::validate;
+use duo_core::{tiers, validate};
 use duo_gitlab::FeatureProvider;
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
@@ -28,7 +30,22 @@ struct Outcome {
     events: Vec<Event>,
     /// What is not written although it differs.
     plan: Vec<String>,
+    /// What is known of the features; `None` when GitLab could not be looked at: then what was known stays.
+    features: Option<Vec<FeatureStatus>>,
     next: Next,
+}
+
+impl Outcome {
+    /// Takes note of how fit the model is for the features. Told as events once.
+    fn known(&mut self, instance: &Instance, item: &FeatureAssignment, model: Option<&SelfHostedModel>) {
+        let of = model.map(|model| (model.spec.family, model.spec.identifier.as_str()));
+        let now = tiers::features(instance, &item.spec.features, of);
+        let before = item.status.as_ref().map(|status| status.features.as_slice()).unwrap_or_default();
+        let name = model.map(ResourceExt::name_any).unwrap_or_default();
+        let warnings = tiers::warnings(before, &now, &name);
+        self.events.extend(warnings.into_iter().map(|(reason, text)| Event::warning(reason, text)));
+        self.features = Some(now);
+    }
 }
 
 /// Brings GitLab to what one FeatureAssignment declares.
@@ -47,7 +64,8 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         Changed::Gone => return Ok(Next::OnChange),
     };
     let before = live.status.clone().unwrap_or_default();
-    let mut outcome = Outcome { findings: Vec::new(), events: Vec::new(), plan: Vec::new(), next: Next::OnChange };
+    let mut outcome =
+        Outcome { findings: Vec::new(), events: Vec::new(), plan: Vec::new(), features: None, next: Next::OnChange };
     match gateway {
         None => outcome.findings.push(Finding::unknown(
             ACCEPTED,
@@ -57,7 +75,10 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         Some(gateway) => {
             let model = live.spec.model_ref.as_ref().and_then(|reference| model(&live, &reference.name, ctx));
             let target = resolve(&live, model.as_deref(), &mut outcome);
-            sync::run(&mut live, &api, &gateway, target, ctx, &mut outcome).await?;
+            sync::run(&mut live, &api, &gateway, (target, model.as_deref()), ctx, &mut outcome).await?;
+            if outcome.findings.iter().any(|f| f.type_ == SYNCED && f.status == duo_api::ConditionStatus::True) {
+                synthetic::run(&live, &gateway, model.as_deref(), ctx, &mut outcome).await?;
+            }
             outcome.findings.extend(readiness(&gateway, &live, model.as_deref()));
         }
     }
@@ -66,6 +87,7 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         observed_generation: live.metadata.generation,
         conditions: conditions::merge(&before.conditions, &findings, live.metadata.generation, &now()),
         plan: outcome.plan,
+        features: outcome.features.unwrap_or(before.features),
     };
     for event in &outcome.events {
         ctx.reporter.event(&live, event).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use duo_api::annotations::ASSIGNED_FEATURES;
 use duo_api::condition::{ACCEPTED, SYNCED};
-use duo_api::{AIGateway, Feature, FeatureAssignment, ManagementPolicy};
+use duo_api::{AIGateway, Feature, FeatureAssignment, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions::Finding;
 use duo_core::observed::Instance;
 use duo_core::ownership::Home;
@@ -29,7 +29,7 @@ pub(super) async fn run(
     item: &mut FeatureAssignment,
     api: &Api<FeatureAssignment>,
     gateway: &AIGateway,
-    target: Option<FeatureTarget>,
+    (target, served_by): (Option<FeatureTarget>, Option<&SelfHostedModel>),
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
@@ -51,8 +51,18 @@ pub(super) async fn run(
             return Ok(());
         }
     };
-    let not_offered = validate::features_offered(&instance, &item.spec.features);
-    accepted(validate::features_claimed(&contested).or(not_offered), outcome);
+    outcome.known(&instance, item, served_by);
+    let family = served_by.map(|model| model.spec.family);
+    let unfit = validate::unfit_features(&instance, &item.spec.features, family);
+    let license = gateway.status.as_ref().and_then(|status| status.gitlab.as_ref()?.license.as_ref());
+    let offline = validate::managed_offline(item.spec.provider, license);
+    let nothing_works = offline.is_some();
+    let refusal = validate::features_claimed(&contested)
+        .or(offline)
+        .or_else(|| validate::features_offered(&instance, &item.spec.features))
+        .or_else(|| validate::family_incompatible(&unfit, family));
+    accepted(refusal, outcome);
+    let unfit: Vec<Feature> = unfit.into_iter().map(|(feature, _)| feature).collect();
     let home = session.home();
     // A status of before the gateway's URL was changed names a number of another GitLab.
     let ids = ctx.held_ids(&item.namespace().unwrap_or_default(), &gateway.name_any(), &home);
@@ -65,14 +75,15 @@ pub(super) async fn run(
         ));
         return Ok(());
     };
-    // Features that others hold or GitLab lacks are left alone; the rest goes on.
+    // Features that others hold, that GitLab lacks or for which it would refuse the model are left alone; the rest goes
+    // on.
     let mine: Vec<Feature> = item
         .spec
         .features
         .iter()
         .copied()
         .filter(|feature| !contested.iter().any(|(claimed, _)| claimed == feature))
-        .filter(|feature| instance.feature(feature.key()).is_some())
+        .filter(|feature| !nothing_works && !unfit.contains(feature) && instance.feature(feature.key()).is_some())
         .collect();
     let mut operations = operations(item, &instance, &mine, &target, &home, ctx);
     if !operations.is_empty() {

@@ -155,5 +155,6 @@ async fn release(gateway: &AIGateway, left_behind: Option<&str>, ctx: &Context) 
     metadata::remove_finalizer(&api, gateway, FINALIZER).await?;
     ctx.sessions.forget(&session::key(gateway)).await;
     ctx.contests.forget(gateway);
+    ctx.lookout.forget(&session::key(gateway)).await;
     Ok(Next::OnChange)
 }

@@ -8,9 +8,10 @@ use duo_api::annotations::PREVIOUS_GATEWAY_URL;
 use duo_api::condition::{GATEWAY_URL_CONFIGURED, TOKEN_VALID};
 use duo_api::{AIGateway, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
-use duo_core::observed::{Instance, Settings};
+use duo_core::observed::{Instance, Probe, Settings};
 use duo_core::ownership::Home;
 use duo_core::plan::{self, Operation};
+use duo_core::rights::{self, Facts};
 use duo_core::{claims, durations, health, url_rules};
 use duo_gitlab::SettingsInput;
 use duo_runtime::metadata::{self, Changed};
@@ -21,7 +22,7 @@ use crate::contests::Fights;
 use crate::context::{Context, claimant, held_id, home_mark, made_at, told_home};
 use crate::error::{Error, Next};
 use crate::report::Event;
-use crate::session::{Session, SessionError};
+use crate::session::{Denied, Session, SessionError};
 
 /// How soon a refused token or a missing licence is looked at again: both are cured inside GitLab, which tells nobody.
 const ACCESS_RETRY: Duration = Duration::from_secs(30);
@@ -37,6 +38,13 @@ pub(super) struct GitLab {
     pub instance_id: Option<String>,
     /// What is not written although it differs.
     pub plan: Vec<String>,
+    /// What token, licence and add-ons allow, if that could be read.
+    pub facts: Option<Arc<Facts>>,
+    /// GitLab's health check, as far as it ran.
+    pub probes: Arc<Vec<Probe>>,
+    /// GitLab's address of the self-hosted Agent Platform service.
+    pub agent_service: Option<String>,
+    pub testing_terms_accepted: Option<bool>,
     pub next: Next,
 }
 
@@ -72,14 +80,11 @@ pub(super) async fn run(
             return Ok(GitLab::stop(finding, Next::OnChange));
         }
     };
-    match session.access(ctx.resync).await {
-        Ok(Ok(())) => {}
-        Ok(Err(denied)) => {
-            let finding = Finding::fails(TOKEN_VALID, denied.reason, denied.message).by_person();
-            return Ok(GitLab::stop(finding, Next::After(ACCESS_RETRY)));
-        }
+    let facts = match session.access(ctx.resync).await {
+        Ok(Ok(facts)) => facts,
+        Ok(Err(denied)) => return Ok(refused(denied)),
         Err(error) => return Ok(failed(&error)),
-    }
+    };
     let instance = match session.observe(FRESH).await {
         Ok(instance) => instance,
         Err(error) => return Ok(failed(&error)),
@@ -87,22 +92,24 @@ pub(super) async fn run(
     let home = identified(gateway, &session, ctx).await;
     note_home(gateway, api, &home).await?;
     if let Some(finding) = claimed(gateway, &home, ctx) {
-        let valid = Finding::holds(TOKEN_VALID, "TokenValid", "GitLab takes the token");
         return Ok(GitLab {
-            findings: vec![valid, finding],
+            findings: vec![rights::token_valid(&facts, crate::rights::today()).finding, finding],
             version: Some(instance.version.clone()),
+            facts: Some(facts),
             ..GitLab::default()
         });
     }
+    let token = rights::token_valid(&facts, crate::rights::today());
     let mut outcome = GitLab {
-        findings: vec![
-            Finding::holds(TOKEN_VALID, "TokenValid", "GitLab takes the token"),
-            health::code_suggestions_model_assigned(&instance),
-        ],
-        events: Vec::new(),
+        findings: vec![token.finding, health::code_suggestions_model_assigned(&instance)],
+        events: super::probes::new_warning(gateway, TOKEN_VALID, token.warning).into_iter().collect(),
         version: Some(instance.version.clone()),
         instance_id: None,
         plan: Vec::new(),
+        facts: Some(facts),
+        probes: Arc::default(),
+        agent_service: instance.settings.as_ref().and_then(|settings| settings.agent_platform_url.clone()),
+        testing_terms_accepted: Some(instance.testing_terms_accepted()),
         next: Next::OnChange,
     };
     let was_settled = gateway.status.as_ref().is_some_and(|status| {
@@ -114,6 +121,18 @@ pub(super) async fn run(
     let fresh = !was_settled || outcome.events.len() != before;
     super::probes::run(gateway, &session, configured, fresh, ctx, &mut outcome).await;
     Ok(outcome)
+}
+
+/// The token does not do. A licence that does not do is said twice: it is why the token has no rights.
+fn refused(denied: Denied) -> GitLab {
+    let finding = Finding::fails(TOKEN_VALID, denied.reason, denied.message).by_person();
+    let mut outcome = GitLab::stop(finding, Next::After(ACCESS_RETRY));
+    if let Some(facts) = denied.facts.filter(|facts| facts.administrator) {
+        outcome.findings.push(rights::license_active(Some(&facts), &[], crate::rights::today()).finding);
+        outcome.version = Some(facts.version.clone());
+        outcome.facts = Some(facts);
+    }
+    outcome
 }
 
 /// GitLab could not be asked.

@@ -3,6 +3,7 @@
 mod cluster;
 mod delete;
 mod gitlab;
+pub(crate) mod lookout;
 mod pods;
 mod probes;
 mod signing_keys;
@@ -20,7 +21,7 @@ use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 pub(crate) use cluster::declared_hash;
-pub(crate) use pods::model_is_failing;
+pub(crate) use lookout::Lookout;
 
 use crate::context::Context;
 use crate::error::{Error, Next};

@@ -93,31 +93,32 @@ fn is_ready(pod: &Pod) -> bool {
 }
 
 async fn ask(http: &reqwest::Client, ip: &str) -> Option<String> {
-    let body = get(http, ip, "config/hash").await?;
+    let body = get(http, ip, "config/hash", ASK_TIMEOUT).await?;
     body.get("hash").and_then(|hash| hash.as_str()).map(ToOwned::to_owned)
 }
 
-async fn get(http: &reqwest::Client, ip: &str, path: &str) -> Option<serde_json::Value> {
-    let address: std::net::IpAddr = ip.parse().ok()?;
-    let url = format!("http://{}/{path}", std::net::SocketAddr::new(address, METRICS_PORT));
-    let answer = http.get(url).timeout(ASK_TIMEOUT).send().await.ok()?.error_for_status().ok()?;
+/// What a pod's metrics listener answers; `None` without a good answer in time.
+pub(super) async fn get(http: &reqwest::Client, ip: &str, path: &str, timeout: Duration) -> Option<serde_json::Value> {
+    let answer = http.get(admin_url(ip, path)?).timeout(timeout).send().await.ok()?.error_for_status().ok()?;
     answer.json().await.ok()
 }
 
-/// Whether users' last call of this model through some ready pod failed, by the gateway's own count.
-pub(crate) async fn model_is_failing(gateway: &AIGateway, model: &str, ctx: &Context) -> Result<bool, Error> {
+/// An address on a pod's metrics listener.
+pub(super) fn admin_url(ip: &str, path: &str) -> Option<String> {
+    let address: std::net::IpAddr = ip.parse().ok()?;
+    Some(format!("http://{}/{path}", std::net::SocketAddr::new(address, METRICS_PORT)))
+}
+
+/// Addresses of the ready pods, in order.
+pub(super) async fn ready_addresses(gateway: &AIGateway, ctx: &Context) -> Result<Vec<String>, Error> {
     if ctx.pods_assumed {
-        return Ok(false);
+        return Ok(Vec::new());
     }
     let pods = list(gateway, ctx).await?;
-    let answers = join_all(pods.iter().filter(|pod| is_ready(pod)).map(|pod| async move {
-        let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
-        get(&ctx.http, &ip, "models/failing").await
-    }))
-    .await;
-    Ok(answers.iter().flatten().any(|body| {
-        body.get("failing").and_then(|list| list.as_array()).into_iter().flatten().any(|name| name == model)
-    }))
+    let ip = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ip.clone());
+    let mut ips: Vec<String> = pods.iter().filter(|pod| is_ready(pod)).filter_map(ip).collect();
+    ips.sort();
+    Ok(ips)
 }
 
 async fn list(gateway: &AIGateway, ctx: &Context) -> Result<Vec<Pod>, Error> {

@@ -1,11 +1,15 @@
-//! GitLab's own health check of the gateway: reachability, licence, instance id.
+//! GitLab's own health check of the gateway: reachability, licence, Agent Platform, instance id; and the operator's own
+//! look at the gateway where GitLab's did not pass.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use duo_api::AIGateway;
 use duo_api::condition::{CONNECTION_VERIFIED, LICENSE_ACTIVE};
 use duo_core::conditions::{self, Finding};
-use duo_core::health;
+use duo_core::health::{self, Judgement, OwnProbe};
+use duo_core::observed::Probe;
+use duo_core::rights;
 use kube::ResourceExt;
 
 use super::gitlab::{GitLab, gateway_url};
@@ -16,6 +20,8 @@ use crate::session::Session;
 
 /// How soon a health check that found something wrong is repeated.
 const HEALTH_RETRY: Duration = Duration::from_secs(15);
+/// A gateway that does not answer its own health page in this time is not reached.
+const OWN_PROBE: Duration = Duration::from_secs(3);
 
 /// Runs the health check where it is due and adds what it says. `fresh`: what was seen before counts no more.
 pub(super) async fn run(
@@ -31,20 +37,21 @@ pub(super) async fn run(
         .models_of(&gateway.namespace().unwrap_or_default(), &gateway.name_any())
         .iter()
         .any(|model| model.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, CONNECTION_VERIFIED)));
-    let judge = |probes: &[duo_core::observed::Probe]| {
-        (health::gateway_reachable(probes, &url, checked), health::license_active(probes))
+    let facts = outcome.facts.clone();
+    let license = |probes: &[Probe]| rights::license_active(facts.as_deref(), probes, crate::rights::today());
+    let agents =
+        |probes: &[Probe], outcome: &GitLab| health::agent_platform_reachable(probes, outcome.agent_service.as_deref());
+    let good = |probes: &[Probe], outcome: &GitLab| {
+        holds(&health::gateway_reachable(probes, &url, checked, None))
+            && holds(&license(probes).finding)
+            && agents(probes, outcome).is_none_or(|finding| holds(&finding))
     };
-    let holds = |finding: &Finding| finding.status == duo_api::ConditionStatus::True;
     let mut known = session.last_health().await;
     if configured {
-        let good = known.as_ref().is_some_and(|probes| {
-            let (reachable, license) = judge(probes);
-            holds(&reachable) && holds(&license.finding)
-        });
-        let max_age = match (fresh, good) {
+        let max_age = match (fresh, known.as_ref().is_some_and(|probes| good(probes, outcome))) {
             (true, _) => Duration::ZERO,
             (false, true) => ctx.resync,
-            (false, false) => HEALTH_RETRY,
+            (false, false) => HEALTH_RETRY.min(ctx.resync),
         };
         match session.health(max_age).await {
             Ok(probes) => known = Some(probes),
@@ -54,23 +61,48 @@ pub(super) async fn run(
             }
         }
     }
-    let probes = known.unwrap_or_default();
-    let (reachable, license) = judge(&probes);
-    if configured && !(holds(&reachable) && holds(&license.finding)) {
+    let probes: Arc<Vec<Probe>> = known.unwrap_or_default();
+    if configured && !good(&probes, outcome) {
         outcome.next = outcome.next.sooner(Next::After(HEALTH_RETRY));
     }
     outcome.instance_id = health::instance_id(&probes);
-    outcome.findings.push(reachable);
-    outcome.findings.push(license.finding.clone());
-    let known_reason = gateway
-        .status
-        .as_ref()
-        .and_then(|status| conditions::get(&status.conditions, LICENSE_ACTIVE))
-        .map(|condition| condition.reason.as_str());
-    outcome.events.extend(
-        license
-            .warning
-            .filter(|(reason, _)| known_reason != Some(*reason))
-            .map(|(reason, message)| Event::warning(reason, message)),
-    );
+    let reachable = health::gateway_reachable(&probes, &url, false, None);
+    let own = if holds(&reachable) || !configured || ctx.pods_assumed { None } else { Some(own_probe(&ctx.http, &url).await) };
+    outcome.findings.push(health::gateway_reachable(&probes, &url, checked, own.as_ref()));
+    outcome.findings.extend(agents(&probes, outcome));
+    let Judgement { finding, warning } = license(&probes);
+    outcome.findings.push(finding);
+    outcome.events.extend(new_warning(gateway, LICENSE_ACTIVE, warning));
+    outcome.probes = probes;
+}
+
+fn holds(finding: &Finding) -> bool {
+    finding.status == duo_api::ConditionStatus::True
+}
+
+/// The warning that goes with a condition, once: not while the condition has that reason already.
+pub(super) fn new_warning(gateway: &AIGateway, type_: &str, warning: Option<(&'static str, String)>) -> Option<Event> {
+    let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let known = conditions::get(conditions, type_).map(|condition| condition.reason.as_str());
+    warning.filter(|(reason, _)| known != Some(*reason)).map(|(reason, message)| Event::warning(reason, message))
+}
+
+/// Calls the gateway at the URL that GitLab calls. A certificate that only GitLab trusts counts as reached: the answer
+/// to whether somebody is there is yes.
+async fn own_probe(http: &reqwest::Client, url: &str) -> OwnProbe {
+    match http.get(format!("{url}/monitoring/healthz")).timeout(OWN_PROBE).send().await {
+        Ok(_) => OwnProbe::Reached,
+        Err(error) if innermost(&error).contains("certificate") => OwnProbe::Reached,
+        Err(error) if error.is_timeout() => OwnProbe::Failed("no answer in 3 s".to_owned()),
+        Err(error) => OwnProbe::Failed(innermost(&error)),
+    }
+}
+
+/// The innermost cause, without the URL.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
 }

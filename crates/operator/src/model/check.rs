@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use duo_api::annotations::CONFIG_HASH;
-use duo_api::condition::{CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED};
+use duo_api::condition::{CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED, MODEL_SERVING};
 use duo_api::{AIGateway, ManagementPolicy, Platform, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::connection::{LastCheck, due_in, judge, while_waiting};
@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::Outcome;
+use super::{Outcome, serving};
 use crate::context::{Context, now};
 use crate::convert;
 use crate::error::{Error, Next};
@@ -22,6 +22,8 @@ use crate::session::Session;
 
 /// A check that did not pass is repeated after this many seconds, or after the resync period if that is shorter.
 const RETRY_SECONDS: i64 = 30;
+/// A model that is only too slow for GitLab's check is asked so much less often.
+const SLOW_RETRIES: i64 = 10;
 
 pub(super) async fn run(
     model: &SelfHostedModel,
@@ -33,7 +35,7 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     let fingerprint = fingerprint(model, gateway, ctx).await?;
     let before = model.status.clone().unwrap_or_default();
-    let last_finding = || conditions::get(&before.conditions, CONNECTION_VERIFIED).map(kept);
+    let last_finding = || last(model);
     let last = LastCheck {
         fingerprint: before.checked.clone(),
         at: before
@@ -43,9 +45,10 @@ pub(super) async fn run(
             .map(jiff::Timestamp::as_second),
         // A model that fails its users is asked again soon, whatever it answered hours ago.
         passed: conditions::is_true(&before.conditions, CONNECTION_VERIFIED)
-            && !crate::gateway::model_is_failing(gateway, &model.name_any(), ctx).await?,
+            && !serving::is_failing(model, gateway, ctx).await?,
     };
     let retry = RETRY_SECONDS.min(i64::try_from(ctx.resync.as_secs()).unwrap_or(i64::MAX)).max(1);
+    let retry = if is_only_slow(&before.conditions) { retry * SLOW_RETRIES } else { retry };
     let due = due_in(&last, &fingerprint, jiff::Timestamp::now().as_second(), retry);
     // A verdict that still holds stays while a configuration is on its way: a new model has no other one asked again.
     let url_is_ours =
@@ -88,6 +91,12 @@ pub(super) async fn run(
         }
     }
     Ok(())
+}
+
+/// GitLab's check is too short for it, and the gateway's own one passed: GitLab's need not be made again so soon.
+fn is_only_slow(conditions: &[duo_api::Condition]) -> bool {
+    let reason = |type_| conditions::get(conditions, type_).map(|condition| condition.reason.as_str());
+    reason(CONNECTION_VERIFIED) == Some("CheckTimedOut") && reason(MODEL_SERVING) == Some("CheckPassed")
 }
 
 fn waiting(message: &str) -> Finding {
@@ -152,6 +161,11 @@ async fn fingerprint(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context
         hash.update(part.as_bytes());
     }
     Ok(hex::encode(&hash.finalize()[..16]))
+}
+
+/// The finding of the last check, if there was one.
+pub(super) fn last(model: &SelfHostedModel) -> Option<Finding> {
+    conditions::get(&model.status.as_ref()?.conditions, CONNECTION_VERIFIED).map(kept)
 }
 
 /// The condition of the last check, kept until the next one is due.

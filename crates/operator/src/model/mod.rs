@@ -3,6 +3,7 @@
 mod check;
 mod delete;
 mod marks;
+mod serving;
 mod sync;
 
 use std::sync::Arc;

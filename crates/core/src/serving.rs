@@ -1,0 +1,172 @@
+//! Whether users' calls of a model are answered: by what each gateway pod counted, and by checks of its own with a user's
+//! time.
+//!
+//! GitLab's health check never calls a model, and its connection check gives up after 3 s: neither sees a model that
+//! breaks after it was verified, or one that hangs.
+
+use duo_api::Feature;
+use duo_api::condition::{MODEL_SERVING, SYNTHETIC_REQUESTS_PASSED};
+
+use crate::conditions::Finding;
+
+/// What one ready pod tells of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// The last call of it failed.
+    pub failing: Option<Failing>,
+    /// Its own check.
+    pub check: Option<Check>,
+}
+
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// `timeout`, `unavailable`, or the model server's status.
+    pub class: String,
+}
+
+/// A pod's own check of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// It has not ended yet.
+    Running,
+    /// The model answered.
+    Answered {
+        /// How long it took.
+        milliseconds: u64,
+        /// How long ago it ended.
+        age_seconds: u64,
+    },
+    /// It ended in a way that says nothing: the model is throttled, or does not like the request.
+    Unclear {
+        /// Of the failure.
+        class: String,
+        /// How long ago it ended.
+        age_seconds: u64,
+    },
+    /// The model did not answer.
+    Failed {
+        /// Of the failure.
+        class: String,
+        /// How long ago it ended.
+        age_seconds: u64,
+    },
+}
+
+/// A check that is older says nothing about now.
+const CHECK_COUNTS_SECONDS: u64 = 24 * 3600;
+
+/// Whether a pod's view is a failure of users: its last call failed. A check that passes takes that back in the pod.
+pub fn fails(view: &PodView) -> bool {
+    view.failing.is_some()
+}
+
+/// Whether the model serves its users. `views`: of all ready pods that count.
+pub fn serving(views: &[PodView]) -> Finding {
+    if views.is_empty() {
+        return Finding::unknown(MODEL_SERVING, "NotCounted", "No ready gateway pod tells what became of users' calls");
+    }
+    let failing: Vec<&str> = views.iter().filter_map(|view| Some(view.failing.as_ref()?.class.as_str())).collect();
+    if let Some(class) = failing.first() {
+        return Finding::fails(
+            MODEL_SERVING,
+            "UpstreamFailing",
+            format!(
+                "The last call of the model failed in {} of {} gateway pods: {}; it is checked until it answers",
+                failing.len(),
+                views.len(),
+                told(class)
+            ),
+        );
+    }
+    let answered = views.iter().any(
+        |view| matches!(view.check, Some(Check::Answered { age_seconds, .. }) if age_seconds <= CHECK_COUNTS_SECONDS),
+    );
+    if answered {
+        return Finding::holds(MODEL_SERVING, "CheckPassed", "The model answered the gateway's own check");
+    }
+    Finding::holds(MODEL_SERVING, "NoFailure", "No gateway pod's last call of the model failed")
+}
+
+/// A class of failures in words.
+fn told(class: &str) -> String {
+    match class {
+        "timeout" => "no answer in time".to_owned(),
+        "unavailable" => "the server cannot be reached".to_owned(),
+        "stream_broken" => "the answer broke off".to_owned(),
+        "protocol" => "the answer is none that can be read".to_owned(),
+        code => format!("the model server answered {code}"),
+    }
+}
+
+/// Whether the model answered the last request for each feature: what one pod tells of each, newest first.
+pub fn synthetic(features: &[(Feature, Option<Check>)]) -> Finding {
+    let failed: Vec<String> = features
+        .iter()
+        .filter_map(|(feature, check)| match check {
+            Some(Check::Failed { class, .. }) => Some(format!("{feature}: {}", told(class))),
+            _ => None,
+        })
+        .collect();
+    if !failed.is_empty() {
+        let text = format!("Requests of our own were not answered: {}", failed.join("; "));
+        return Finding::fails(SYNTHETIC_REQUESTS_PASSED, "RequestFailed", text);
+    }
+    let open: Vec<String> = features
+        .iter()
+        .filter(|(_, check)| !matches!(check, Some(Check::Answered { .. })))
+        .map(|(feature, _)| feature.to_string())
+        .collect();
+    if open.is_empty() {
+        return Finding::holds(SYNTHETIC_REQUESTS_PASSED, "Answered", "The model answered a request for each feature");
+    }
+    Finding::unknown(SYNTHETIC_REQUESTS_PASSED, "NoAnswerYet", format!("No answer yet for {}", open.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use duo_api::ConditionStatus::{False, True, Unknown};
+
+    use super::*;
+
+    fn view(failing: Option<&str>, check: Option<Check>) -> PodView {
+        PodView { failing: failing.map(|class| Failing { class: class.into() }), check }
+    }
+
+    #[test]
+    fn one_pod_whose_last_call_failed_is_enough() {
+        let answered = |age_seconds| Some(Check::Answered { milliseconds: 8_000, age_seconds });
+        let failed = Some(Check::Failed { class: "503".into(), age_seconds: 1 });
+        let cases = [
+            (vec![], Unknown, "NotCounted", "No ready gateway pod"),
+            (vec![view(None, None), view(None, None)], True, "NoFailure", ""),
+            (vec![view(None, None), view(Some("timeout"), None)], False, "UpstreamFailing", "1 of 2"),
+            (vec![view(Some("timeout"), Some(Check::Running))], False, "UpstreamFailing", "no answer in time"),
+            (vec![view(Some("503"), failed)], False, "UpstreamFailing", "answered 503"),
+            (vec![view(None, answered(10)), view(None, None)], True, "CheckPassed", ""),
+            (vec![view(None, answered(CHECK_COUNTS_SECONDS + 1))], True, "NoFailure", ""),
+            (vec![view(Some("403"), answered(10))], False, "UpstreamFailing", "403"),
+        ];
+        for (views, status, reason, words) in cases {
+            let finding = serving(&views);
+            assert_eq!((finding.status, finding.reason), (status, reason), "{views:?}");
+            assert!(finding.message.contains(words), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn every_feature_has_to_be_answered() {
+        let answered = || Some(Check::Answered { milliseconds: 100, age_seconds: 5 });
+        let failed = || Some(Check::Failed { class: "timeout".into(), age_seconds: 5 });
+        let judged = |one, other| {
+            let finding = synthetic(&[(Feature::CodeCompletions, one), (Feature::DuoChat, other)]);
+            (finding.status, finding.message)
+        };
+        assert_eq!(judged(answered(), answered()).0, True);
+        assert_eq!(judged(answered(), None).0, Unknown);
+        assert_eq!(judged(answered(), Some(Check::Running)).0, Unknown);
+        let (status, text) = judged(failed(), Some(Check::Running));
+        assert_eq!(status, False);
+        assert!(text.contains("CodeCompletions: no answer in time"), "{text}");
+    }
+}
