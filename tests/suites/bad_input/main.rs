@@ -79,7 +79,7 @@ fn types_of(kind: &str) -> &'static [&'static str] {
             "LicenseActive",
             "CodeSuggestionsModelAssigned",
         ],
-        "SelfHostedModel" => &["Ready", "Accepted", "Synced", "ConnectionVerified"],
+        "SelfHostedModel" => &["Ready", "Accepted", "Synced", "ConnectionVerified", "ModelServing"],
         _ => &["Ready", "Accepted", "ModelResolved", "Synced"],
     }
 }
