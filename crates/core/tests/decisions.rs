@@ -23,7 +23,13 @@ fn instance(features: Vec<Feature>) -> Instance {
 }
 
 fn row(key: &str, provider: &str, model: Option<&str>) -> Feature {
-    Feature { key: key.into(), provider: provider.into(), model_id: model.map(Into::into), release_state: None }
+    Feature {
+        key: key.into(),
+        provider: provider.into(),
+        model_id: model.map(Into::into),
+        release_state: None,
+        families: vec![],
+    }
 }
 
 #[test]
@@ -83,7 +89,7 @@ fn gitlabs_words_are_one_line_in_a_condition() {
         message: "duo.svc connection failed: refused.\n\n  Check the firewall".into(),
         instance_id: None,
     };
-    let finding = health::gateway_reachable(&[probe], "http://duo.svc:5052", false);
+    let finding = health::gateway_reachable(&[probe], "http://duo.svc:5052", false, None);
     assert_eq!(
         (finding.status, finding.message.as_str()),
         (False, "duo.svc connection failed: refused. Check the firewall")

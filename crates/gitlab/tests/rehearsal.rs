@@ -116,7 +116,7 @@ async fn a_rehearsal_refuses_the_connection_check_and_reads_as_ever() {
     assert_eq!(client.rehearsed(), Some((seen.clone(), seen)));
     assert!(matches!(client.connection_check(&mixtral()).await, Err(Error::WriteNotAllowed { .. })));
     assert_eq!(client.health_check().await.unwrap(), client.health_check().await.unwrap());
-    assert!(client.license().await.unwrap().is_some());
+    assert!(client.rights().await.unwrap().license.is_some());
     assert!(matches!(
         client.update_model("gid://gitlab/Ai::SelfHostedModel/9", &mixtral()).await,
         Err(Error::ServerError { .. })

@@ -105,7 +105,13 @@ mod tests {
     }
 
     fn row(key: &str, provider: &str, model: Option<&str>) -> Feature {
-        Feature { key: key.into(), provider: provider.into(), model_id: model.map(Into::into), release_state: None }
+        Feature {
+            key: key.into(),
+            provider: provider.into(),
+            model_id: model.map(Into::into),
+            release_state: None,
+            families: vec![],
+        }
     }
 
     fn gitlab() -> Instance {
@@ -118,7 +124,11 @@ mod tests {
                 families: vec![],
                 features: vec![],
             },
-            settings: Some(Settings { gateway_url: Some("http://old:5052".into()), timeout_seconds: Some(60) }),
+            settings: Some(Settings {
+                gateway_url: Some("http://old:5052".into()),
+                timeout_seconds: Some(60),
+                ..Settings::default()
+            }),
             models: Some(vec![model("2", "Two"), model("1", "One")]),
             features: vec![row("duo_chat", "self_hosted", Some("1")), row("code_completions", "unassigned", None)],
         }

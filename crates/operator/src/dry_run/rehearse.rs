@@ -105,6 +105,7 @@ impl Stage {
             contests: Contests::default(),
             gateway_image: image.to_owned(),
             http: reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?,
+            lookout: crate::gateway::Lookout::default(),
             pods_assumed: true,
             kube,
         };

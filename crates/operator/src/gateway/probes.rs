@@ -67,7 +67,11 @@ pub(super) async fn run(
     }
     outcome.instance_id = health::instance_id(&probes);
     let reachable = health::gateway_reachable(&probes, &url, false, None);
-    let own = if holds(&reachable) || !configured || ctx.pods_assumed { None } else { Some(own_probe(&ctx.http, &url).await) };
+    let own = if holds(&reachable) || !configured || ctx.pods_assumed {
+        None
+    } else {
+        Some(own_probe(&ctx.http, &url).await)
+    };
     outcome.findings.push(health::gateway_reachable(&probes, &url, checked, own.as_ref()));
     outcome.findings.extend(agents(&probes, outcome));
     let Judgement { finding, warning } = license(&probes);
