@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use duo_testkit::control_plane::ControlPlane;
 use duo_testkit::fault_proxy::{FaultProxy, Named, Options, Style, kubernetes};
@@ -49,6 +50,26 @@ impl Proxies {
             .await
             .expect("a kubeconfig");
         Self { kubernetes, gitlab, kubeconfig }
+    }
+
+    /// Waits until two periods have passed without a write to either side.
+    ///
+    /// # Errors
+    /// The last writes, when `limit` is over.
+    pub async fn until_at_rest(&self, period: Duration, limit: Duration) -> Result<(), String> {
+        let started = Instant::now();
+        loop {
+            let marks = (self.kubernetes.mark(), self.gitlab.mark());
+            tokio::time::sleep(2 * period + period / 4).await;
+            let mut writes = self.kubernetes.writes_since(marks.0);
+            writes.extend(self.gitlab.writes_since(marks.1));
+            if writes.is_empty() {
+                return Ok(());
+            }
+            if started.elapsed() > limit {
+                return Err(format!("still writing after {} s: {writes:#?}", limit.as_secs()));
+            }
+        }
     }
 
     /// A fault that kills the operator starts it again at once.

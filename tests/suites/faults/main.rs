@@ -4,8 +4,9 @@
 //! `scenario.rs`). A point is one call and one fault; after it, `oracle.rs` looks at both sides.
 //!
 //! - By default fifteen lives in which every kind of call meets every fault that fits it, many in one life.
-//! - `DUO_FAULTS=all` (`make faults`): every call of an undisturbed life with every fault, one fault in a stretch.
-//!   `DUO_FAULTS_SECONDS` ends it earlier, `DUO_FAULTS_WORLDS` worlds run at a time.
+//! - `DUO_FAULTS=single` (`make faults`): every call of an undisturbed life with every fault, one fault in a stretch.
+//! - `DUO_FAULTS=packed`: the same points, many in a life; a fault may hide what another one did, but it takes minutes.
+//! - `DUO_FAULTS_SECONDS` ends them earlier, `DUO_FAULTS_WORLDS` worlds run at a time.
 //! - `DUO_FAULT_POINT='Apply|Kubernetes|patch aigateways/status duo|1|CutAfter'` plays that one (several: separated by `;`).
 
 #![allow(
@@ -88,8 +89,12 @@ async fn whatever_goes_wrong_with_a_call_the_world_becomes_what_is_declared() {
     let baseline = undisturbed().await;
     let every = baseline.every_point();
     println!("faults: {} calls and events, {} points in all", baseline.calls(), every.len());
-    let all = std::env::var("DUO_FAULTS").is_ok_and(|value| value == "all");
-    let sets = if all { one_in_each_stretch(every) } else { baseline.covering() };
+    let sets = match std::env::var("DUO_FAULTS").unwrap_or_default().as_str() {
+        "single" => one_in_each_stretch(every),
+        "packed" => baseline.packed(),
+        "" => baseline.covering(),
+        other => panic!("DUO_FAULTS={other:?} is neither single nor packed"),
+    };
     let tried: usize = sets.iter().map(Vec::len).sum();
     let report = runner::lives(sets, worlds, limit).await;
     told(&report, &baseline, started);

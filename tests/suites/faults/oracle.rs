@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use duo_e2e::proxies::Proxies;
 use duo_e2e::{World, hand, wait};
 use duo_sim::gitlab::What;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -31,7 +30,7 @@ pub async fn holds(world: &World, phase: Phase, context: &Context, reached: impl
             if let Some(reached) = reached.take() {
                 reached();
             }
-            comes_to_rest(world.proxies.as_ref().expect("proxies")).await?;
+            world.proxies.as_ref().expect("proxies").until_at_rest(PERIOD, RESTLESS).await?;
             seen = as_declared(world, phase, &declared, context).await;
         }
         match seen {
@@ -137,23 +136,6 @@ async fn nothing_is_left(world: &World) -> Result<(), String> {
     }
     none!(Deployment, Pod, Service, Secret, ConfigMap);
     Ok(())
-}
-
-/// Two periods pass without a write to either side.
-async fn comes_to_rest(proxies: &Proxies) -> Result<(), String> {
-    let started = Instant::now();
-    loop {
-        let marks = (proxies.kubernetes.mark(), proxies.gitlab.mark());
-        tokio::time::sleep(2 * PERIOD + PERIOD / 4).await;
-        let mut writes = proxies.kubernetes.writes_since(marks.0);
-        writes.extend(proxies.gitlab.writes_since(marks.1));
-        if writes.is_empty() {
-            return Ok(());
-        }
-        if started.elapsed() > RESTLESS {
-            return Err(format!("still writing after {} s: {writes:#?}", RESTLESS.as_secs()));
-        }
-    }
 }
 
 /// Users are served, after a rotation by the new key alone.

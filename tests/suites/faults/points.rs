@@ -112,6 +112,21 @@ impl Baseline {
         points
     }
 
+    /// Every point, many in one life: no call of a stretch has two points in the same life.
+    pub fn packed(&self) -> Vec<Vec<Point>> {
+        let mut calls: BTreeMap<(Phase, Side, String), Vec<Point>> = BTreeMap::new();
+        for point in self.every_point() {
+            calls.entry((point.phase, point.side, point.name.clone())).or_default().push(point);
+        }
+        // each call begins with another fault, so that one life has all of them
+        for (at, points) in calls.values_mut().enumerate() {
+            let by = at % points.len();
+            points.rotate_left(by);
+        }
+        let lives = calls.values().map(Vec::len).max().unwrap_or_default();
+        (0..lives).map(|life| calls.values().filter_map(|points| points.get(life).cloned()).collect()).collect()
+    }
+
     /// Sets of points such that every kind of call meets every fault that fits it in one of them, and no call two in one
     /// life. Which stretch a call is met in changes from set to set.
     pub fn covering(&self) -> Vec<Vec<Point>> {

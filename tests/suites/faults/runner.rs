@@ -94,7 +94,10 @@ pub async fn lives(sets: Vec<Vec<Point>>, worlds: usize, limit: Duration) -> Rep
 async fn work(queue: &Arc<Mutex<VecDeque<Vec<Point>>>>, report: &Mutex<Report>, started: Instant, limit: Duration) {
     let world = Arc::new(world().await);
     for round in 1..=LIVES {
-        let Some(points) = locked(queue).pop_front().filter(|_| started.elapsed() < limit) else { return };
+        if started.elapsed() > limit {
+            return;
+        }
+        let Some(points) = locked(queue).pop_front() else { return };
         // a task of its own: what panics in it is a failure of these points and not the end of all
         let (life, played) = (Arc::clone(&world), points.clone());
         let result = tokio::spawn(async move { one_life(&life, round, &played).await }).await;
