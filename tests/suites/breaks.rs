@@ -28,6 +28,9 @@ const MIXTRAL: &str = "mistral.mixtral-8x7b-instruct-v0:1";
 /// A round that was under way when it broke, the one of the period, and one in which the finding is checked again.
 const ROUNDS: usize = 3;
 
+/// What somebody does in GitLab.
+type Act = fn(&World);
+
 /// How a break ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
@@ -167,7 +170,7 @@ async fn a_wrong_key_is_told_by_both_models_that_use_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_clicked_in_gitlab_is_mended_or_told_within_a_period() {
     let world = ready_world().await;
-    let clicks: [(&str, fn(&World)); 3] = [
+    let clicks: [(&str, Act); 3] = [
         ("GitLab's gateway URL changed by hand", |world| {
             world.gitlab.edit(|state| state.settings.ai_gateway_url = Some("http://127.0.0.1:9/hand".to_owned()));
         }),
@@ -203,7 +206,7 @@ async fn what_is_clicked_in_gitlab_is_mended_or_told_within_a_period() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_in_gitlab_is_told_within_a_period() {
     let world = ready_world().await;
-    let ends: [(&str, fn(&World), fn(&World)); 2] = [
+    let ends: [(&str, Act, Act); 2] = [
         (
             "the licence expired",
             |world| world.gitlab.edit(|state| expires(state, Some("2020-01-01"))),

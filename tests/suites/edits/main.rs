@@ -21,7 +21,7 @@ use edit::Edit;
 use serde_json::{Value, json};
 
 const PERIOD: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 
 async fn play(world: &World, edit: &Edit) {
     match edit {

@@ -15,9 +15,9 @@ use crate::scenario::{Context, Declared, Phase};
 /// The operator's period in these worlds.
 pub const PERIOD: Duration = Duration::from_secs(1);
 /// When a world that does not become as declared is given up.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 /// When a world that does not come to rest is given up.
-const RESTLESS: Duration = Duration::from_secs(90);
+const RESTLESS: Duration = Duration::from_secs(300);
 
 /// Waits until the world is as declared and at rest; `reached` is told when it is as declared for the first time.
 pub async fn holds(world: &World, phase: Phase, context: &Context, reached: impl FnOnce()) -> Result<(), String> {
