@@ -156,7 +156,8 @@ fn container(gateway: &AIGateway, settings: &PodSettings, default_image: &str) -
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
-        read_only: Some(read_only),
+        // the API server keeps no false here, and what it does not keep looks like a difference for ever
+        read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
     let mut mounts = vec![mount("config", DEFAULT_FOLDER, true), mount("tmp", "/tmp", false)];
