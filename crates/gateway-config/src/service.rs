@@ -10,6 +10,9 @@ use crate::CertificateFiles;
 pub struct ListenerTls {
     /// Certificate and key, files of the folder.
     pub certificate: CertificateFiles,
+    /// True: the port takes plain HTTP, too, for the time in which callers change from the one to the other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accept_plain: bool,
 }
 
 /// HTTP proxy for calls of model servers and GitLab, in place of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.

@@ -59,6 +59,8 @@ pub struct Active {
     pub docs_index: Option<PathBuf>,
     /// The API listener's certificate, if the configuration names one.
     pub certificate: Option<Arc<Certificate>>,
+    /// Whether the API listener takes plain HTTP beside TLS.
+    pub accept_plain: bool,
     way: Way,
 }
 
@@ -106,6 +108,7 @@ impl Active {
                 None => settings.docs_index.clone(),
             },
             certificate: certificate(settings, mounted, previous)?,
+            accept_plain: config.and_then(|config| config.tls.as_ref()).is_some_and(|tls| tls.accept_plain),
             way,
         })
     }

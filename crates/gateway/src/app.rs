@@ -10,6 +10,7 @@ use crate::auth::{Authenticator, KeyRing};
 use crate::body::Memory;
 use crate::config_store::{LoadError, Mounted};
 use crate::docs_index::DocsIndex;
+use crate::listen::Tls;
 use crate::logging::{LevelSwitch, Sink};
 use crate::metrics::{Elsewhere, Metrics};
 use crate::model_check::ModelChecks;
@@ -162,6 +163,12 @@ impl App {
     /// HTTP.
     pub fn certificate(&self) -> Option<Arc<Certificate>> {
         self.active.load().certificate.clone().or_else(|| self.own_certificate())
+    }
+
+    /// TLS of a connection of the API listener that comes in now.
+    pub fn tls(&self) -> Option<Tls> {
+        let accept_plain = self.active.load().accept_plain;
+        self.certificate().map(|certificate| Tls { config: certificate.config.clone(), accept_plain })
     }
 
     /// The certificate that the environment names.

@@ -90,7 +90,7 @@ impl Gateway {
         let api_service = Service {
             // hyper keeps room for the future as long as the connection lives: a pointer's, not the future's own
             handler: With(move |request, client| Box::pin(server::handle(shared.clone(), request, client))),
-            tls: Arc::new(move || certified.certificate().map(|certificate| certificate.config.clone())),
+            tls: Arc::new(move || certified.tls()),
             limits: app.settings.limits.clone(),
             counts: app.metrics.listeners.clone(),
         };

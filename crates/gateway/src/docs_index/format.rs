@@ -241,6 +241,21 @@ impl Index {
         self.rows.len()
     }
 
+    /// Number of documents: their sections stand one behind the other. Reads the whole file.
+    ///
+    /// # Errors
+    /// It cannot be read, or was written over since it was opened.
+    pub fn documents(&self) -> std::io::Result<usize> {
+        let (mut count, mut last) = (0, None);
+        for section in 0..u32::try_from(self.rows.len()).unwrap_or(u32::MAX) {
+            let source = Some(self.result(section)?.source);
+            if source != last {
+                (count, last) = (count + 1, source);
+            }
+        }
+        Ok(count)
+    }
+
     /// Number of words of a section.
     pub(super) fn words(&self, section: u32) -> u32 {
         self.rows.get(section as usize).map_or(0, |row| row.words)

@@ -29,6 +29,15 @@ struct Seen {
     state: Option<(u64, Option<SystemTime>, u64)>,
 }
 
+impl Seen {
+    /// In seconds since 1970; 0 where the file system does not say.
+    fn modified(&self) -> i64 {
+        let at = self.state.and_then(|(_, modified, _)| modified);
+        let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
+    }
+}
+
 /// Looks for changes until the task is dropped. A file that cannot be used leaves the last good one in force.
 pub async fn watch(app: Arc<App>) {
     let mut seen: Option<Seen> = None;
@@ -36,7 +45,7 @@ pub async fn watch(app: Arc<App>) {
         match app.active().docs_index.clone() {
             None => {
                 if seen.take().is_some() {
-                    app.docs.current.store(None);
+                    none(&app);
                     tracing::info!("documentation index: none is configured any more");
                 }
             }
@@ -44,9 +53,9 @@ pub async fn watch(app: Arc<App>) {
                 let now = look(path).await;
                 if seen.as_ref() != Some(&now) {
                     if seen.as_ref().is_some_and(|seen| seen.path != now.path) {
-                        app.docs.current.store(None);
+                        none(&app);
                     }
-                    load(&app, &now.path).await;
+                    load(&app, &now).await;
                     seen = Some(now);
                 }
             }
@@ -61,17 +70,29 @@ async fn look(path: PathBuf) -> Seen {
     Seen { path, state }
 }
 
-async fn load(app: &App, path: &std::path::Path) {
-    let shown = path.display();
-    let wanted = path.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Index::open(&wanted)).await;
-    match opened.unwrap_or_else(|_| Err(FormatError::Io(std::io::Error::other("reading was given up")))) {
-        Ok(index) => {
-            tracing::info!(path = %shown, sections = index.sections(), "documentation index loaded");
+fn none(app: &App) {
+    app.docs.current.store(None);
+    app.metrics.docs.loaded(0, 0, 0);
+}
+
+async fn load(app: &App, file: &Seen) {
+    let shown = file.path.display();
+    let wanted = file.path.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let index = Index::open(&wanted)?;
+        let documents = index.documents()?;
+        Ok((index, documents))
+    });
+    match opened.await.unwrap_or_else(|_| Err(FormatError::Io(std::io::Error::other("reading was given up")))) {
+        Ok((index, documents)) => {
+            let sections = index.sections();
+            tracing::info!(path = %shown, documents, sections, "documentation index loaded");
+            app.metrics.docs.loaded(documents, sections, file.modified());
             app.docs.current.store(Some(Arc::new(index)));
         }
         Err(error) => {
             let kept = app.docs.current().is_some();
+            app.metrics.docs.failures.inc();
             tracing::error!(path = %shown, error = %error, kept, "the documentation index cannot be used");
         }
     }

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 
 use http::Request;
@@ -13,7 +12,6 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -23,7 +21,7 @@ use super::limits::{BUFFER, MAX_HEAD, RESETS, STREAMS, WINDOWS};
 use super::stage::{Registered, Stage};
 use super::streams::{Streams, Tracked};
 use super::watched::Watched;
-use super::{Handler, Service};
+use super::{Handler, Service, Tls};
 
 /// What a client gets that speaks HTTP to the TLS port; nobody has read its request.
 const NOT_TLS: &[u8] =
@@ -37,13 +35,15 @@ pub(super) async fn serve<H: Handler>(
     service: &Service<H>,
     registered: &Registered,
 ) {
+    let plain = |stream| Watched::new(stream, registered.activity.clone());
     let cut = match (service.tls)() {
-        None => requests(Watched::new(stream, registered.activity.clone()), None, client, service, registered).await,
+        None => requests(plain(stream), None, client, service, registered).await,
         Some(tls) => match tokio::time::timeout(service.limits.handshake, handshake(stream, tls, registered)).await {
-            Ok(Ok(stream)) => {
+            Ok(Ok(Shaken::Tls(stream))) => {
                 let chosen = stream.get_ref().1.alpn_protocol().map(|name| name == b"h2");
-                requests(Watched::new(stream, registered.activity.clone()), chosen, client, service, registered).await
+                requests(Watched::new(*stream, registered.activity.clone()), chosen, client, service, registered).await
             }
+            Ok(Ok(Shaken::Plain(stream))) => requests(plain(stream), None, client, service, registered).await,
             Ok(Err(cut)) => cut,
             Err(_) => Some(Cut::Handshake),
         },
@@ -54,12 +54,14 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
-/// The encrypted stream; `None` for a client that goes away.
-async fn handshake(
-    mut stream: TcpStream,
-    tls: Arc<ServerConfig>,
-    registered: &Registered,
-) -> Result<tokio_rustls::server::TlsStream<TcpStream>, Option<Cut>> {
+/// What a client's first byte has led to.
+enum Shaken {
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    Plain(TcpStream),
+}
+
+/// The stream of requests; an error without a cut for a client that goes away.
+async fn handshake(mut stream: TcpStream, tls: Tls, registered: &Registered) -> Result<Shaken, Option<Cut>> {
     let mut first = [0];
     let peeked = tokio::select! {
         peeked = stream.peek(&mut first) => peeked,
@@ -67,6 +69,7 @@ async fn handshake(
     };
     match peeked {
         // every method of HTTP begins with a letter, and no record of TLS does
+        Ok(1) if first[0].is_ascii_alphabetic() && tls.accept_plain => Ok(Shaken::Plain(stream)),
         Ok(1) if first[0].is_ascii_alphabetic() => {
             let _ = stream.write_all(NOT_TLS).await;
             let _ = stream.shutdown().await;
@@ -75,8 +78,8 @@ async fn handshake(
             Err(Some(Cut::NotTls))
         }
         Ok(1) => tokio::select! {
-            accepted = tokio_rustls::TlsAcceptor::from(tls).accept(stream) => {
-                accepted.map_err(|_| Some(Cut::Handshake))
+            accepted = tokio_rustls::TlsAcceptor::from(tls.config).accept(stream) => {
+                accepted.map(|stream| Shaken::Tls(Box::new(stream))).map_err(|_| Some(Cut::Handshake))
             }
             () = registered.reached(Stage::Killed) => Err(None),
         },

@@ -75,13 +75,22 @@ where
     }
 }
 
+/// TLS of a listener.
+#[derive(Clone)]
+pub struct Tls {
+    /// For the handshake.
+    pub config: Arc<ServerConfig>,
+    /// Whether a client that speaks plain HTTP is served, too, and not told to come with TLS.
+    pub accept_plain: bool,
+}
+
 /// How a listener serves.
 #[derive(Clone)]
 pub struct Service<H> {
     /// Answers requests.
     pub handler: H,
     /// TLS for a connection that comes in now; plain HTTP without.
-    pub tls: Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>,
+    pub tls: Arc<dyn Fn() -> Option<Tls> + Send + Sync>,
     /// How much and how slow.
     pub limits: Limits,
     /// What is counted.

@@ -4,6 +4,7 @@
 //!
 //! Every label's values are bounded ([`names`]), and so is the number of their combinations ([`series`]).
 
+mod docs;
 mod genai;
 mod inference;
 mod names;
@@ -26,6 +27,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::settings::ModelLimit;
+pub use docs::Docs;
 pub use genai::{ChunkGroup, GenAiLabels, Operation, TokenLabels, provider_name};
 use genai::{ClientGroup, FirstChunkGroup, FirstTokenGroup, PerTokenGroup, ServerGroup, TokenGroup};
 pub use inference::{ClientLabels, InferenceLabels, ModelLabels};
@@ -90,6 +92,8 @@ pub struct Metrics {
     /// Requests refused by authentication.
     pub auth_refusals: Counter,
     elsewhere: Elsewhere,
+    /// The documentation index.
+    pub docs: Docs,
     /// What the listeners count.
     pub listeners: crate::listen::Counts,
     /// Places, queues and limits.
@@ -137,6 +141,7 @@ impl Metrics {
             signing_keys: Gauge::default(),
             auth_refusals: Counter::default(),
             elsewhere,
+            docs: Docs::default(),
             listeners: crate::listen::Counts::default(),
             resilience: crate::resilience::ResilienceMetrics::default(),
             names: Names::default(),
@@ -188,6 +193,7 @@ impl Metrics {
         r.register("duo_gateway_signing_keys", "Published signing keys at hand", self.signing_keys.clone());
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("duo_gateway_build", "This program", Info::new(version));
+        self.docs.register(r);
         self.listeners.register(r);
         self.resilience.register(r);
         r.register_collector(Box::new(Process));

@@ -8,6 +8,7 @@ mod document;
 mod embeddings;
 mod encode;
 mod monitoring;
+mod pings;
 mod prompts;
 mod search;
 mod suggestions;

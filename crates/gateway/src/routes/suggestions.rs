@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::code::{STREAM_TYPE, at_cursor, language, nothing_to_go_by};
 use super::encode::{CodeFilter, NewLine, RawCode, SseCode, body};
+use super::pings::{SILENCE, pinged};
 use super::{Early, Served, forbidden, now};
 use crate::answer::{self, Answer};
 use crate::inference::{Answered, COMPLETE_CODE, GENERATE_CODE, Inference};
@@ -69,8 +70,8 @@ pub(super) async fn suggest(served: &Served, version: Version) -> Result<Answer,
         return Ok(match version {
             Version::V3 => answer::streamed(STREAM_TYPE, body(events, RawCode(filter))),
             Version::V4 => {
-                let mut answer =
-                    answer::streamed(STREAM_TYPE, body(events, SseCode::new(filter, model, now(), &flags)));
+                let events = body(events, SseCode::new(filter, model, now(), &flags));
+                let mut answer = answer::streamed(STREAM_TYPE, pinged(events, SILENCE));
                 let name = HeaderName::from_static("x-streaming-format");
                 answer.headers_mut().insert(name, HeaderValue::from_static("sse"));
                 answer

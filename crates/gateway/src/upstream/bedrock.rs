@@ -19,6 +19,7 @@ use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::types::ConverseStreamOutput;
 use duo_gateway_config::Guardrail;
 use duo_protocol::cache::CacheMarks;
+use duo_protocol::failure::cleaned;
 use duo_protocol::model::{ChatMessage, ModelAnswer, ModelEvent, ModelRequest, StopReason, UpstreamFailure};
 use futures::stream;
 use tokio::sync::OnceCell;
@@ -108,25 +109,27 @@ impl Bedrock {
             .await
             .map_err(|error| self.failed(failure::of_call(&error, &ask.request.messages)))?;
         let asked: Arc<[ChatMessage]> = ask.request.messages.clone().into();
-        let state = (output.stream, asked);
-        Ok(Box::pin(stream::try_unfold(state, |(mut receiver, asked)| async move {
+        let state = (output.stream, asked, self.clone());
+        Ok(Box::pin(stream::try_unfold(state, |(mut receiver, asked, caller)| async move {
             loop {
                 match receiver.recv().await {
                     Ok(None) => return Ok(None),
                     Ok(Some(event)) => {
                         if let Some(event) = neutral(&event) {
-                            return Ok(Some((event, (receiver, asked))));
+                            return Ok(Some((event, (receiver, asked, caller))));
                         }
                     }
-                    Err(error) => return Err(failure::of_stream(&error, &asked)),
+                    Err(error) => return Err(caller.failed(failure::of_stream(&error, &asked))),
                 }
             }
         })))
     }
 
-    /// With the cure, where AWS' words leave people alone.
+    /// Without the key, which servers in front of Bedrock repeat, and with the cure, where AWS' words leave people alone.
     fn failed(&self, failure: UpstreamFailure) -> UpstreamFailure {
-        failure::explained(failure, self.inner.account.region.as_deref())
+        let account = &self.inner.account;
+        let failure = cleaned(failure, account.credentials.sent(), &[]);
+        failure::explained(failure, account.region.as_deref())
     }
 }
 

@@ -70,6 +70,11 @@ async fn an_index_is_searched_offered_to_the_chat_and_loaded_anew_when_it_change
     assert_eq!(result["metadata"]["url"], "https://docs.gitlab.com/runners/#register");
     assert!(result["id"].as_str().unwrap().parse::<u32>().is_ok());
     assert!(offered(&world).await);
+    let metrics = world.metrics().await;
+    for line in ["documents 1", "sections 1", "load_failures_total 0"] {
+        assert!(metrics.contains(&format!("duo_gateway_docs_index_{line}\n")), "{line} in {metrics}");
+    }
+    assert!(!metrics.contains("duo_gateway_docs_index_modified_timestamp_seconds 0\n"), "{metrics}");
 
     // a damaged file leaves the last good one in force
     let bytes = docs(&[("a.md", "squash"), ("b.md", "squash")]);
@@ -79,6 +84,9 @@ async fn an_index_is_searched_offered_to_the_chat_and_loaded_anew_when_it_change
     assert!(offered(&world).await);
     std::fs::write(&file, &bytes).unwrap();
     found(&world, "squash", 2).await;
+    let metrics = world.metrics().await;
+    assert!(metrics.contains("duo_gateway_docs_index_documents 2\n"), "{metrics}");
+    assert!(!metrics.contains("duo_gateway_docs_index_load_failures_total 0\n"), "{metrics}");
 }
 
 #[tokio::test]

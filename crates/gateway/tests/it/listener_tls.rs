@@ -93,6 +93,35 @@ async fn http_2_and_http_1_are_chosen_in_the_handshake() {
     assert!(world.hash().await["hash"].is_string());
 }
 
+/// The port takes both while callers change from the one to the other, and plain HTTP no longer than that.
+#[tokio::test]
+async fn callers_change_from_plain_http_to_tls_and_back_without_a_request_refused() {
+    let authority = Authority::new();
+    let (world, folder) = mounted(Script::Say("x".into()), &authority.certificate(100)).await;
+    let both = CONFIG.replace("tls.key}}", "tls.key}, acceptPlain: true}");
+    let none = CONFIG.replace("tls: ", "# tls: ");
+    let plain = async || {
+        let http = reqwest::Client::builder().build().unwrap();
+        http.get(world.url("/monitoring/healthz")).send().await.unwrap().status().as_u16()
+    };
+    let encrypted = async || fresh(&authority, &world).await.unwrap_or_default();
+    for (config, seen) in [
+        (&none, (200, 0)),
+        (&both, (200, 200)),
+        (&CONFIG.to_owned(), (400, 200)),
+        (&both, (200, 200)),
+        (&none, (200, 0)),
+    ] {
+        let hash = world.hash().await["hash"].clone();
+        let config = config.replace("$ISSUER", &world.issuer.url);
+        std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+        while world.hash().await["hash"] == hash {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!((plain().await, encrypted().await), seen);
+    }
+}
+
 #[tokio::test]
 async fn a_new_certificate_counts_for_new_connections_and_cuts_no_stream() {
     let (first, second) = (Authority::new(), Authority::new());

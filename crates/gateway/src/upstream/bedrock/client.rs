@@ -58,6 +58,17 @@ pub enum Credentials {
     Bearer(Secret),
 }
 
+impl Credentials {
+    /// What of them is sent with a call, and so can come back in an error.
+    pub(super) fn sent(&self) -> Option<&str> {
+        match self {
+            Self::Chain => None,
+            Self::Keys { session, .. } => session.as_ref().map(Secret::expose),
+            Self::Bearer(key) => Some(key.expose()),
+        }
+    }
+}
+
 /// A role to assume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {

@@ -21,7 +21,9 @@ where
         SdkError::TimeoutError(_) => UpstreamFailure::Timeout,
         // a 2xx that is no answer comes as either of the two
         SdkError::ServiceError(service) if service.raw().status().is_success() => not_bedrocks(),
-        SdkError::ResponseError(response) if response.raw().status().is_success() => not_bedrocks(),
+        SdkError::ResponseError(response) if response.raw().status().is_success() => {
+            broken_off(error).unwrap_or_else(not_bedrocks)
+        }
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             of_service(status, service.err().code(), service.err().message(), retry_after(service.raw()), asked)
@@ -34,6 +36,18 @@ where
         }
         other => of_cause(other),
     }
+}
+
+/// The connection ended inside the answer: another try may bring all of it.
+fn broken_off(error: &(dyn Error + 'static)) -> Option<UpstreamFailure> {
+    let mut at = Some(error);
+    while let Some(one) = at {
+        if let Some(cut) = one.downcast_ref::<reqwest::Error>() {
+            return Some(UpstreamFailure::Unavailable { reason: super::super::cause(cut) });
+        }
+        at = one.source();
+    }
+    None
 }
 
 pub(super) fn not_bedrocks() -> UpstreamFailure {

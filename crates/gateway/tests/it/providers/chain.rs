@@ -85,6 +85,31 @@ async fn the_nodes_agent_gives_the_pods_credentials() {
     assert_eq!(call.header("x-amz-security-token"), "pod-session");
 }
 
+/// The instance metadata service, second version: a token first, then the role's name, then its credentials.
+fn metadata(noted: &Noted) -> Reply {
+    const ROLE: &str = r#"{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"ASIANODE","SecretAccessKey":"node-secret","Token":"node-session","LastUpdated":"2026-01-01T00:00:00Z","Expiration":"2099-01-01T00:00:00Z"}"#;
+    let known = noted.header("x-aws-ec2-metadata-token") == "metadata-token";
+    match noted.target.trim_end_matches('/') {
+        "/latest/api/token" if noted.method == "PUT" => Reply {
+            headers: vec![("x-aws-ec2-metadata-token-ttl-seconds", "21600")],
+            ..Reply::new("text/plain", "metadata-token")
+        },
+        "/latest/meta-data/iam/security-credentials" if known => Reply::new("text/plain", "node-role"),
+        "/latest/meta-data/iam/security-credentials/node-role" if known => Reply::json(ROLE),
+        target if target.starts_with("/model/") => Reply::json(CONVERSE),
+        _ => Reply::new("text/plain", "").status(if known { 404 } else { 401 }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_instances_role_is_told_by_the_metadata_service() {
+    let aws = Recorder::start(metadata).await;
+    let service = [("AWS_EC2_METADATA_DISABLED", "false"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", aws.url.as_str())];
+    let call = called(&aws, &service).await;
+    assert!(call.header("authorization").contains("Credential=ASIANODE/"), "{}", call.header("authorization"));
+    assert_eq!(call.header("x-amz-security-token"), "node-session");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_the_environment_and_a_bearer_key_before_them() {
     let aws = aws().await;

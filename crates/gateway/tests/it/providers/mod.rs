@@ -6,7 +6,7 @@ mod frames;
 mod golden;
 mod oracles;
 mod roles;
-mod vertex;
+pub mod vertex;
 mod ways;
 
 use std::sync::Arc;

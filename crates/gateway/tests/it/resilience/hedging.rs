@@ -1,6 +1,6 @@
 //! Second calls of slow completions.
 
-use super::{complete, metric, model, say, stream};
+use super::{complete, configured, metric, model, say, stream};
 use crate::support::world::eventually;
 use crate::support::{Script, Upstream, World, claims};
 
@@ -66,14 +66,45 @@ async fn without_the_setting_or_before_its_time_or_for_other_features_there_is_n
 }
 
 #[tokio::test]
-async fn a_client_that_goes_takes_both_calls_with_it() {
-    let (world, _folder) = model("  hedging: {minDelayMilliseconds: 1}", say()).await;
-    learn(&world).await;
-    let before = world.upstream.calls();
+async fn a_client_that_goes_takes_both_calls_with_it_and_gives_back_once_what_they_held() {
+    let rules = "  hedging: {minDelayMilliseconds: 1}\n  concurrency: {maxRequests: 2, maxQueued: 0}";
+    let more = "limits: {perUser: {concurrentRequests: 1}, perInstance: {concurrentRequests: 1}}";
+    let (world, _folder) = configured(rules, more, say()).await;
+    for _ in 0..2 * KNOWN {
+        assert_eq!(complete(&world).await.status(), 200);
+    }
+    let cancelled = "duo_gateway_upstream_calls_total{model=\"vllm\",place=\"primary\",outcome=\"cancelled\"}";
+    let requests = "duo_gateway_feature_requests_total{model=\"vllm\",feature=\"complete_code\"}";
+    let (before, counted) = (world.upstream.calls(), metric(&world, requests).await);
     world.upstream.script(Script::Silent);
-    let request = world.signed(reqwest::Method::POST, "/v2/code/completions", &claims()).json(&world.completion());
-    let asking = tokio::spawn(request.send());
+    let asking = || {
+        let request = world.signed(reqwest::Method::POST, "/v2/code/completions", &claims()).json(&world.completion());
+        tokio::spawn(request.send())
+    };
+    let first = asking();
     eventually("both calls", || (world.upstream.calls() == before + 2).then_some(())).await;
-    asking.abort();
+    first.abort();
     world.upstream.gone(2).await;
+    idle(&world).await;
+    assert_eq!(metric(&world, cancelled).await, 2.0);
+    assert_eq!(metric(&world, "duo_gateway_upstream_in_flight{model=\"vllm\",place=\"primary\"}").await, 0.0);
+    assert_eq!(metric(&world, requests).await, counted + 1.0);
+    let lines = world.access(2 * KNOWN + 1).await;
+    assert_eq!(lines.iter().filter(|line| line["status_code"] == 499).count(), 1);
+
+    // there is room for one again, and for one only
+    let second = asking();
+    eventually("a call", || (world.upstream.calls() > before + 2).then_some(())).await;
+    assert_eq!(complete(&world).await.status(), 429);
+    second.abort();
+    world.upstream.script(say());
+    idle(&world).await;
+    assert_eq!(complete(&world).await.status(), 200);
+}
+
+/// Waits until no request holds a place.
+async fn idle(world: &World) {
+    while metric(world, "duo_gateway_model_requests{model=\"vllm\"}").await != 0.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -41,6 +41,8 @@ pub struct Reply {
     pub status: u16,
     pub content_type: &'static str,
     pub body: Bytes,
+    /// More headers.
+    pub headers: Vec<(&'static str, &'static str)>,
     /// Sent in pieces of so many bytes.
     pub pieces: usize,
     /// After the body nothing comes, not even its end.
@@ -49,7 +51,7 @@ pub struct Reply {
 
 impl Reply {
     pub fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status: 200, content_type, body: body.into(), pieces: usize::MAX, stalls: false }
+        Self { status: 200, content_type, body: body.into(), headers: Vec::new(), pieces: usize::MAX, stalls: false }
     }
 
     pub fn json(body: impl ToString) -> Self {
@@ -121,5 +123,9 @@ async fn handle(
         false if reply.pieces == usize::MAX => Body::from(reply.body),
         false => Body::from_stream(stream::iter(pieces)),
     };
-    (status, [("content-type", reply.content_type)], body).into_response()
+    let mut response = (status, [("content-type", reply.content_type)], body).into_response();
+    for (name, value) in reply.headers {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    response
 }
