@@ -14,7 +14,7 @@ use super::classes::{error_class, finish_label};
 use crate::app::App;
 use crate::context::RequestContext;
 use crate::logging::seconds;
-use crate::metrics::{ChunkGroup, GenAiLabels, Operation, provider_name};
+use crate::metrics::{AskedLabels, ChunkGroup, GenAiLabels, Operation, provider_name};
 use crate::telemetry::{Kind, Passed, Span, SpanContext};
 use crate::upstream::{ModelStream, Place};
 
@@ -108,13 +108,13 @@ impl Call {
 
     fn labels(&self) -> GenAiLabels {
         let model = self.app.metrics.names.model_id.value(Some(self.place.model()));
-        GenAiLabels {
+        let asked = AskedLabels {
             gen_ai_provider_name: provider_name(&self.place.identifier.provider),
             gen_ai_operation_name: self.operation.as_str(),
             gen_ai_request_model: model,
             gen_ai_response_model: model,
-            error_type: self.class,
-        }
+        };
+        GenAiLabels { asked, error_type: self.class }
     }
 
     fn span(&self, span: SpanContext) {

@@ -14,7 +14,8 @@ use crate::app::App;
 use crate::context::RequestContext;
 use crate::logging::seconds;
 use crate::metrics::{
-    ClientLabels, GenAiLabels, InFlight, InferenceLabels, ModelLabels, Operation, SpendLabels, provider_name,
+    AskedLabels, ClientLabels, GenAiLabels, InFlight, InferenceLabels, ModelLabels, Operation, SpendLabels,
+    provider_name,
 };
 use crate::routes::Served;
 use crate::upstream::Place;
@@ -142,13 +143,13 @@ impl Meter {
             finish_reason: finish,
         };
         metrics.inference(&labels, took, usage);
-        let labels = GenAiLabels {
+        let asked = AskedLabels {
             gen_ai_provider_name: provider_name(&place.identifier.provider),
             gen_ai_operation_name: self.operation.as_str(),
             gen_ai_request_model: metrics.names.model_id.value(Some(self.asked.model())),
             gen_ai_response_model: metrics.names.model_id.value(Some(place.model())),
-            error_type: class,
         };
+        let labels = GenAiLabels { asked, error_type: class };
         metrics.served(&labels, took, self.first_event.filter(|_| self.streaming), usage);
         let spend = SpendLabels {
             model: metrics.names.model.value(Some(&self.declared)),

@@ -71,9 +71,9 @@ impl Operation {
     }
 }
 
-/// Labels of a model call.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct GenAiLabels {
+/// Who was asked for what.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct AskedLabels {
     /// `aws.bedrock`, `openai`, `azure.ai.openai`, `anthropic`, `gcp.vertex_ai`.
     pub gen_ai_provider_name: &'static str,
     /// `chat`, `text_completion`, `embeddings`.
@@ -82,19 +82,33 @@ pub struct GenAiLabels {
     pub gen_ai_request_model: &'static str,
     /// The model that answered: another one after a fallback.
     pub gen_ai_response_model: &'static str,
+}
+
+impl AskedLabels {
+    /// Nothing told apart, unless that is the case already.
+    fn coarser(self) -> Option<Self> {
+        (self.gen_ai_request_model != OTHER).then_some(Self {
+            gen_ai_provider_name: OTHER,
+            gen_ai_operation_name: OTHER,
+            gen_ai_request_model: OTHER,
+            gen_ai_response_model: OTHER,
+        })
+    }
+}
+
+/// Labels of a model call.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct GenAiLabels {
+    /// Of whom.
+    #[prometheus(flatten)]
+    pub asked: AskedLabels,
     /// Empty for none: an HTTP status, `timeout`, `unavailable`, `protocol`, `stream_broken`, `cancelled`, `refused`.
     pub error_type: &'static str,
 }
 
 impl Labels for GenAiLabels {
     fn coarser(&self) -> Option<Self> {
-        (self.gen_ai_request_model != OTHER).then_some(Self {
-            gen_ai_provider_name: OTHER,
-            gen_ai_operation_name: OTHER,
-            gen_ai_request_model: OTHER,
-            gen_ai_response_model: OTHER,
-            error_type: self.error_type,
-        })
+        self.asked.coarser().map(|asked| Self { asked, error_type: self.error_type })
     }
 }
 
@@ -153,27 +167,16 @@ group! {
 /// Labels of token counts.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct TokenLabels {
-    /// As in [`GenAiLabels`].
-    pub gen_ai_provider_name: &'static str,
-    /// As in [`GenAiLabels`].
-    pub gen_ai_operation_name: &'static str,
-    /// As in [`GenAiLabels`].
-    pub gen_ai_request_model: &'static str,
-    /// As in [`GenAiLabels`].
-    pub gen_ai_response_model: &'static str,
+    /// Of whom.
+    #[prometheus(flatten)]
+    pub asked: AskedLabels,
     /// `input` or `output`.
     pub gen_ai_token_type: &'static str,
 }
 
 impl Labels for TokenLabels {
     fn coarser(&self) -> Option<Self> {
-        (self.gen_ai_request_model != OTHER).then_some(Self {
-            gen_ai_provider_name: OTHER,
-            gen_ai_operation_name: OTHER,
-            gen_ai_request_model: OTHER,
-            gen_ai_response_model: OTHER,
-            gen_ai_token_type: self.gen_ai_token_type,
-        })
+        self.asked.coarser().map(|asked| Self { asked, gen_ai_token_type: self.gen_ai_token_type })
     }
 }
 

@@ -28,7 +28,7 @@ use prometheus_client::registry::Registry;
 
 use crate::settings::ModelLimit;
 pub use docs::Docs;
-pub use genai::{ChunkGroup, GenAiLabels, Operation, TokenLabels, provider_name};
+pub use genai::{AskedLabels, ChunkGroup, GenAiLabels, Operation, TokenLabels, provider_name};
 use genai::{ClientGroup, FirstChunkGroup, FirstTokenGroup, PerTokenGroup, ServerGroup, TokenGroup};
 pub use inference::{ClientLabels, InferenceLabels, ModelLabels};
 use inference::{InferenceGroup, MaxConcurrent, MaxInput, MaxOutput, MaxTotal, ModelGauges};
@@ -298,13 +298,7 @@ impl Metrics {
         }
         let Some(usage) = usage else { return };
         for (kind, count) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
-            let labels = TokenLabels {
-                gen_ai_provider_name: labels.gen_ai_provider_name,
-                gen_ai_operation_name: labels.gen_ai_operation_name,
-                gen_ai_request_model: labels.gen_ai_request_model,
-                gen_ai_response_model: labels.gen_ai_response_model,
-                gen_ai_token_type: kind,
-            };
+            let labels = TokenLabels { asked: labels.asked, gen_ai_token_type: kind };
             #[allow(clippy::cast_precision_loss, reason = "beyond 2⁵³ tokens nobody counts")]
             self.tokens.get(&labels).tokens.observe(count as f64);
         }

@@ -64,13 +64,13 @@ fn whatever_requests_bring_the_export_stays_bounded() {
             Duration::ZERO,
             Some(&usage),
         );
-        let labels = GenAiLabels {
+        let asked = AskedLabels {
             gen_ai_provider_name: "openai",
             gen_ai_operation_name: "chat",
             gen_ai_request_model: model,
             gen_ai_response_model: model,
-            error_type: "",
         };
+        let labels = GenAiLabels { asked, error_type: "" };
         metrics.served(&labels, Duration::ZERO, Some(Duration::ZERO), Some(&usage));
         metrics.called(&labels, Duration::ZERO, Some(Duration::ZERO), Some(&usage));
         metrics.spent(SpendLabels { model, feature: "u" }, Some(&usage), Some(("USD", 1)));
