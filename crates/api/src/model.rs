@@ -46,7 +46,7 @@ use crate::place::{ConnectionSpec, FallbackSpec, MirrorSpec};
         .message("identifier of a Bedrock model must start with \"bedrock/\", for example bedrock/mistral.mixtral-8x7b-instruct-v0:1")
         .field_path(".identifier"),
     validation = Rule::new("self.platform != 'OpenAICompatible' || self.identifier.startsWith('custom_openai/')")
-        .message("identifier of an OpenAICompatible model must start with \"custom_openai/\", followed by the name under which the server serves it")
+        .message("identifier of an OpenAICompatible model must start with \"custom_openai/\", followed by the name under which the server serves it; models of openai/, anthropic/ and bedrock_mantle/ are declared so, too, with the address of their OpenAI-compatible API (https://…/v1) as endpoint")
         .field_path(".identifier"),
     validation = Rule::new("self.platform != 'AzureOpenAI' || self.identifier.startsWith('azure/')")
         .message("identifier of an AzureOpenAI model must start with \"azure/\", followed by the deployment's name")

@@ -15,6 +15,7 @@ pub mod durations;
 pub mod health;
 pub mod inputs;
 pub mod labels;
+pub mod listener;
 pub mod observed;
 pub mod ownership;
 pub mod plan;

@@ -15,6 +15,7 @@ use super::child_meta;
 use super::credentials::{Credentials, SIGNING_KEY, VALIDATION_KEY};
 use super::models::{count, model};
 use crate::durations::seconds;
+use crate::listener::Door;
 use crate::{inputs, labels, url_rules};
 
 /// GitLab's customer portal: it issues the tokens of online instances for features that are not self-hosted.
@@ -52,12 +53,7 @@ pub fn gateway_config(
     rendered.drain_seconds = spec.drain_period.as_deref().and_then(seconds);
     rendered.signing_key_file = Some(SIGNING_KEY.to_owned());
     rendered.validation_key_file = Some(VALIDATION_KEY.to_owned());
-    rendered.tls = spec.tls.as_ref().map(|_| config::ListenerTls {
-        certificate: config::CertificateFiles {
-            certificate_file: inputs::TLS_CERTIFICATE.to_owned(),
-            key_file: inputs::TLS_KEY.to_owned(),
-        },
-    });
+    if spec.tls.is_some() { Door::Tls } else { Door::Plain }.put(&mut rendered);
     rendered.limits = spec.limits.as_ref().map(|limits| config::Limits {
         per_user: limits.per_user.as_ref().map(allowance),
         per_instance: limits.per_instance.as_ref().map(allowance),
