@@ -13,6 +13,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Api, ResourceExt};
 
+use super::listener::{self, Listener};
 use super::{pods, signing_keys};
 use crate::context::{Context, made_at};
 use crate::error::{Error, Next};
@@ -36,8 +37,8 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Cluster, E
     let namespace = gateway.namespace().unwrap_or_default();
     let models: Vec<SelfHostedModel> =
         ctx.models_of(&namespace, &gateway.name_any()).into_iter().map(Arc::unwrap_or_clone).collect();
-    let bundle = match render(gateway, &models, ctx).await? {
-        Ok(bundle) => bundle,
+    let (bundle, door) = match render(gateway, &models, ctx).await? {
+        Ok(rendered) => rendered,
         Err(finding) => {
             let existing = deployment(gateway, ctx).await?;
             let (available, replicas, ready_replicas) = availability(gateway, existing.as_ref());
@@ -68,7 +69,7 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Cluster, E
     };
     let (available, replicas, ready_replicas) = availability(gateway, Some(&live));
     let served = pods::serving(gateway, &config_hash, ctx).await?;
-    let accepted = served.finding(&config_hash);
+    let accepted = door.told(served.finding(&config_hash));
     let holds = |finding: &Finding| finding.status == duo_api::ConditionStatus::True;
     let settled = holds(&accepted) && holds(&available);
     Ok(Cluster {
@@ -77,7 +78,7 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Cluster, E
         replicas,
         ready_replicas,
         config_hash: Some(config_hash),
-        next: if settled || gateway.spec.replicas == 0 { Next::OnChange } else { Next::After(POLL) },
+        next: if settled || gateway.spec.replicas == 0 { door.next } else { Next::After(POLL) },
     })
 }
 
@@ -87,7 +88,7 @@ pub(crate) async fn declared_hash(gateway: &AIGateway, ctx: &Context) -> Result<
     let namespace = gateway.namespace().unwrap_or_default();
     let models: Vec<SelfHostedModel> =
         ctx.models_of(&namespace, &gateway.name_any()).into_iter().map(Arc::unwrap_or_clone).collect();
-    Ok(render(gateway, &models, ctx).await?.ok().map(|bundle| bundle.config_hash))
+    Ok(render(gateway, &models, ctx).await?.ok().map(|(bundle, _)| bundle.config_hash))
 }
 
 /// Reads what the gateway refers to and renders its child objects; the inner error says what is missing.
@@ -95,7 +96,7 @@ async fn render(
     gateway: &AIGateway,
     models: &[SelfHostedModel],
     ctx: &Context,
-) -> Result<Result<Bundle, Finding>, Error> {
+) -> Result<Result<(Bundle, Listener), Finding>, Error> {
     let mut credentials = match inputs::credentials(&ctx.kube, gateway, models).await {
         Ok(credentials) => credentials,
         Err(inputs::FieldError { error: inputs::InputError::Kube(error), .. }) => return Err(error.into()),
@@ -115,8 +116,10 @@ async fn render(
     let here = made_at(gateway, &Home::new(&gateway.spec.gitlab.url, None));
     let status = gateway.status.as_ref().filter(|_| here);
     let instance_id = status.and_then(|s| s.gitlab.as_ref()).and_then(|g| g.instance_id.as_deref());
-    let config = desired::gateway_config(gateway, &rendered, &credentials, instance_id);
+    let mut config = desired::gateway_config(gateway, &rendered, &credentials, instance_id);
+    let listener = listener::look(gateway, &mut config, &mut credentials, ctx).await?;
     Ok(desired::bundle(gateway, &config, &credentials, &ctx.gateway_image)
+        .map(|bundle| (bundle, listener))
         .map_err(|error| Finding::fails(CONFIG_ACCEPTED, "ConfigInvalid", error.to_string()).by_person()))
 }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod delete;
 mod gitlab;
+mod listener;
 pub(crate) mod lookout;
 mod pods;
 mod probes;
