@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a suite ends where its world cannot go on")]
 
 mod calls;
+mod doors;
 mod limits;
 mod listener;
 mod neighbours;
@@ -11,4 +12,5 @@ mod places;
 mod providers;
 mod scene;
 mod seeing;
+mod switching;
 mod telling;
