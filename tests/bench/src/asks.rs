@@ -15,8 +15,16 @@ pub enum Endpoint {
     Explain,
     /// `POST /v4/code/suggestions`, a generation as server-sent events.
     SuggestionStream,
+    /// `POST /v3/code/completions`, a generation, whole.
+    Suggestion,
     /// `POST /v1/prompts/chat/explain_code` as raw text pieces.
     ExplainStream,
+    /// `POST /v2/prompts/chat/explain_code` as lines of JSON.
+    ExplainLines,
+    /// `POST /v1/embeddings/code_embeddings/index`.
+    Embeddings,
+    /// `POST /v1/search/gitlab-docs`.
+    Search,
     /// `POST /v2/chat/agent`, one turn.
     Chat,
     /// `POST /v1/code/user_access_token`.
@@ -81,8 +89,12 @@ pub fn request(what: Endpoint, wire: Wire, pace: Pace, token: &str, upstream: So
     let (path, body) = match what {
         Endpoint::Completion => ("/v2/code/completions", completion(wire, pace, upstream)),
         Endpoint::Explain => ("/v1/prompts/chat/explain_code", explain(wire, pace, upstream, false)),
-        Endpoint::SuggestionStream => ("/v4/code/suggestions", generation(wire, pace, upstream)),
+        Endpoint::SuggestionStream => ("/v4/code/suggestions", generation(wire, pace, upstream, true)),
+        Endpoint::Suggestion => ("/v3/code/completions", generation(wire, pace, upstream, false)),
         Endpoint::ExplainStream => ("/v1/prompts/chat/explain_code", explain(wire, pace, upstream, true)),
+        Endpoint::ExplainLines => ("/v2/prompts/chat/explain_code", explain(wire, pace, upstream, true)),
+        Endpoint::Embeddings => ("/v1/embeddings/code_embeddings/index", embeddings(upstream)),
+        Endpoint::Search => ("/v1/search/gitlab-docs", search()),
         Endpoint::Chat => ("/v2/chat/agent", chat(wire, pace, upstream)),
         Endpoint::UserToken => ("/v1/code/user_access_token", json!({})),
     };
@@ -144,14 +156,14 @@ fn explain(wire: Wire, pace: Pace, upstream: SocketAddr, stream: bool) -> Value 
     })
 }
 
-fn generation(wire: Wire, pace: Pace, upstream: SocketAddr) -> Value {
+fn generation(wire: Wire, pace: Pace, upstream: SocketAddr, stream: bool) -> Value {
     let (above, below) = code(pace);
     json!({
         "prompt_components": [{
             "type": "code_editor_generation",
             "metadata": {"source": "GitLab EE", "version": "18.9.0"},
             "payload": {
-                "file_name": "app/models/order.rb", "language_identifier": "Ruby", "stream": true,
+                "file_name": "app/models/order.rb", "language_identifier": "Ruby", "stream": stream,
                 "content_above_cursor": above, "content_below_cursor": below,
                 "prompt_id": "code_suggestions/generations", "prompt_version": "^1.0.0",
                 "prompt_enhancer": {
@@ -162,6 +174,26 @@ fn generation(wire: Wire, pace: Pace, upstream: SocketAddr) -> Value {
             },
         }],
         "model_metadata": metadata(wire, upstream),
+    })
+}
+
+/// Family and identifier of the model that makes vectors.
+pub const VECTORS: (&str, &str) = ("embedding", "custom_openai/bge-m3");
+
+fn embeddings(upstream: SocketAddr) -> Value {
+    json!({
+        "model_metadata": {
+            "provider": "litellm", "name": VECTORS.0, "identifier": VECTORS.1,
+            "endpoint": endpoint(Wire::OpenAi, upstream), "api_key": null,
+        },
+        "contents": ["def total"],
+    })
+}
+
+fn search() -> Value {
+    json!({
+        "type": "search-docs", "metadata": {"source": "GitLab EE", "version": "18.9.0"},
+        "payload": {"query": "How are orders summed up?", "page_size": 4},
     })
 }
 

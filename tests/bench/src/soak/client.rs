@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use super::line::{Line, Way};
 use crate::asks::{self, Endpoint, Pace, Wire};
 use crate::http1::Reader;
 
@@ -34,7 +34,7 @@ pub struct Tally {
 }
 
 /// What is asked for, and how it is told that the answer is whole.
-const KINDS: [(Endpoint, Wire, &str); 10] = [
+const KINDS: [(Endpoint, Wire, &str); 16] = [
     (Endpoint::Completion, Wire::OpenAi, "\"choices\""),
     (Endpoint::Completion, Wire::Bedrock, "\"choices\""),
     (Endpoint::Explain, Wire::OpenAi, "line.price * line.count"),
@@ -43,6 +43,12 @@ const KINDS: [(Endpoint, Wire, &str); 10] = [
     (Endpoint::SuggestionStream, Wire::Bedrock, "event: stream_end"),
     (Endpoint::ExplainStream, Wire::OpenAi, ""),
     (Endpoint::ExplainStream, Wire::Bedrock, ""),
+    (Endpoint::Suggestion, Wire::OpenAi, "\"choices\""),
+    (Endpoint::Suggestion, Wire::Bedrock, "\"choices\""),
+    (Endpoint::ExplainLines, Wire::OpenAi, ""),
+    (Endpoint::ExplainLines, Wire::Bedrock, ""),
+    (Endpoint::Embeddings, Wire::OpenAi, "\"predictions\""),
+    (Endpoint::Search, Wire::OpenAi, super::DOCUMENT),
     (Endpoint::Chat, Wire::OpenAi, "\"type\":"),
     (Endpoint::UserToken, Wire::OpenAi, "\"token\""),
 ];
@@ -50,11 +56,11 @@ const KINDS: [(Endpoint, Wire, &str); 10] = [
 /// A client.
 pub struct Client {
     dice: u64,
-    gateway: SocketAddr,
+    gateway: Way,
     upstream: SocketAddr,
     tokens: Rc<[String]>,
     tally: Rc<RefCell<Tally>>,
-    stream: Option<TcpStream>,
+    stream: Option<Line>,
 }
 
 /// How an exchange ended.
@@ -73,7 +79,7 @@ impl Client {
     /// Number `number`.
     pub fn new(
         number: usize,
-        gateway: SocketAddr,
+        gateway: Way,
         upstream: SocketAddr,
         tokens: Rc<[String]>,
         tally: Rc<RefCell<Tally>>,
@@ -158,7 +164,7 @@ impl Client {
 
     async fn exchange(&mut self, request: &[u8], leave: Option<Duration>) -> End {
         let mut reader = Reader::keeping();
-        let read = read(&mut self.stream, self.gateway, request, &mut reader);
+        let read = read(&mut self.stream, &self.gateway, request, &mut reader);
         match leave {
             Some(after) => {
                 if tokio::time::timeout(after, read).await.is_err() {
@@ -178,7 +184,7 @@ impl Client {
 }
 
 /// A kept connection may have been closed meanwhile: as Ruby's client does, it is then made anew, once.
-async fn read(kept: &mut Option<TcpStream>, gateway: SocketAddr, request: &[u8], reader: &mut Reader) {
+async fn read(kept: &mut Option<Line>, gateway: &Way, request: &[u8], reader: &mut Reader) {
     for _ in 0..2 {
         let fresh = kept.is_none();
         if read_once(kept, gateway, request, reader).await.is_ok() || fresh || reader.status != 0 {
@@ -188,17 +194,13 @@ async fn read(kept: &mut Option<TcpStream>, gateway: SocketAddr, request: &[u8],
     }
 }
 
-async fn read_once(
-    kept: &mut Option<TcpStream>,
-    gateway: SocketAddr,
-    request: &[u8],
-    reader: &mut Reader,
-) -> std::io::Result<()> {
+async fn read_once(kept: &mut Option<Line>, gateway: &Way, request: &[u8], reader: &mut Reader) -> std::io::Result<()> {
     let stream = match kept {
         Some(stream) => stream,
-        none => none.insert(TcpStream::connect(gateway).await?),
+        none => none.insert(gateway.connect().await?),
     };
     stream.write_all(request).await?;
+    stream.flush().await?;
     let mut buffer = Vec::with_capacity(16 << 10);
     while !reader.done() {
         buffer.clear();
@@ -216,6 +218,7 @@ fn ends_well(what: Endpoint, whole: &str, body: &[u8]) -> bool {
     match what {
         // five times the eight tokens; a retried or a fallback's answer is whole, too
         Endpoint::ExplainStream => text.matches("line.price").count() == 5,
+        Endpoint::ExplainLines => text.matches(".price").count() == 5,
         Endpoint::SuggestionStream => text.contains(whole) && text.matches(".price").count() == 5,
         _ => text.contains(whole),
     }

@@ -3,6 +3,7 @@
 //! the gateway is as it was before.
 
 mod client;
+mod line;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,11 +20,14 @@ use crate::program::Program;
 use crate::stage::{Gateway, USERS, pin_this_process, start_gateway, wait_ready};
 use crate::{Fallible, load, proc, say};
 use client::{Client, Tally};
+use line::Way;
 
 /// Clients at work.
 const CLIENTS: usize = 64;
 /// The configuration is written anew this often.
 const RELOAD: Duration = Duration::from_secs(5);
+/// What the documentation that is searched says.
+const DOCUMENT: &str = "Orders are summed up line by line.";
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Runs the soak and judges it.
@@ -42,7 +46,10 @@ pub fn run(gateway: &Path, seconds: u64, json: &Path) -> Fallible<()> {
     let (_server, upstream) = Program::own(cores.upstream, &["upstream", &jwks_path, "--faulty"], &log)?;
     let config = folder.path().join("config");
     std::fs::create_dir_all(&config)?;
+    let (certificate, certificate_key) = line::certificate()?;
     for (name, text) in [
+        ("tls.crt", certificate.as_str()),
+        ("tls.key", certificate_key.as_str()),
         ("model-key", "sk-bench-0123456789"),
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
@@ -50,6 +57,12 @@ pub fn run(gateway: &Path, seconds: u64, json: &Path) -> Fallible<()> {
     ] {
         std::fs::write(config.join(name), text)?;
     }
+    let docs = folder.path().join("docs");
+    std::fs::create_dir_all(&docs)?;
+    std::fs::write(docs.join("orders.md"), format!("# Orders\n\n{DOCUMENT}\n"))?;
+    let index =
+        duo_gateway::docs_index::index_folder(&docs, "https://docs.gitlab.com").map_err(|error| error.to_string())?;
+    std::fs::write(config.join("docs.index"), index.bytes)?;
     write_config(&config, upstream, 0)?;
     let running = start_gateway(cores, gateway, folder.path())?;
     wait_ready(&running)?;
@@ -63,11 +76,14 @@ pub fn run(gateway: &Path, seconds: u64, json: &Path) -> Fallible<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let time = Duration::from_secs(seconds);
+    let encrypted = Way::encrypted(running.api, &certificate)?;
     let samples = local.block_on(&runtime, async {
         let stop = Rc::new(std::cell::Cell::new(false));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
-                let client = Client::new(number, running.api, upstream, tokens.clone(), tally.clone());
+                // the port takes both, as it does while TLS is switched on
+                let way = if number % 2 == 0 { encrypted.clone() } else { Way::plain(running.api) };
+                let client = Client::new(number, way, upstream, tokens.clone(), tally.clone());
                 tokio::task::spawn_local(client.work(stop.clone()))
             })
             .collect();
@@ -122,11 +138,14 @@ async fn watch(
 fn write_config(folder: &Path, upstream: std::net::SocketAddr, turn: u32) -> Fallible<()> {
     let (family, identifier) = asks::model(Wire::OpenAi);
     let (bedrock_family, bedrock) = asks::model(Wire::Bedrock);
+    let (vectors_family, vectors) = asks::VECTORS;
     let endpoint = asks::endpoint(Wire::OpenAi, upstream);
     let text = format!(
         "gitlab: {{url: \"http://{upstream}\", instanceId: {INSTANCE}}}\n\
          requestTimeoutSeconds: {overall}\n\
          signingKeyFile: signing-key.pem\n\
+         docsIndexFile: docs.index\n\
+         tls: {{certificate: {{certificateFile: tls.crt, keyFile: tls.key}}, acceptPlain: true}}\n\
          providers:\n  bedrock: {{region: us-east-1, endpoint: \"http://{upstream}\", credentials: true}}\n\
          limits: {{perUser: {{concurrentRequests: 8}}}}\n\
          models:\n\
@@ -135,7 +154,9 @@ fn write_config(folder: &Path, upstream: std::net::SocketAddr, turn: u32) -> Fal
          retries: {{attempts: 1, maxPauseMilliseconds: 500}}\n  circuitBreaker: {{consecutiveFailures: 8, openSeconds: 2}}\n  \
          hedging: {{percentile: 95, minDelayMilliseconds: 100}}\n  concurrency: {{maxRequests: 48, maxQueued: 16, queueSeconds: 2}}\n  \
          fallbacks:\n  - {{identifier: \"{bedrock}\", family: {bedrock_family}}}\n\
-         - name: claude\n  family: {bedrock_family}\n  identifier: \"{bedrock}\"\n  timeouts: {{firstByteSeconds: 4}}\n",
+         - name: claude\n  family: {bedrock_family}\n  identifier: \"{bedrock}\"\n  timeouts: {{firstByteSeconds: 4}}\n\
+         - name: bge\n  family: {vectors_family}\n  identifier: \"{vectors}\"\n  endpoint: \"{endpoint}\"\n  \
+         timeouts: {{firstByteSeconds: 4}}\n",
         overall = 10 + turn % 2,
     );
     let next = folder.join(".next");

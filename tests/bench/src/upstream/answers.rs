@@ -12,6 +12,10 @@ use crate::asks::{Pace, Wire};
 const TOKENS: [&str; 8] = ["    total", " +=", " line", ".price", " *", " line", ".count", "\n"];
 const WHOLE: &str = "lines.sum { |line| line.price * line.count }\n  end\n";
 
+/// The vector of one text.
+const VECTORS: &str = "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.1,0.2]}],\
+                       \"usage\":{\"prompt_tokens\":3,\"total_tokens\":3}}";
+
 /// How many pieces of text a stream has.
 pub fn pieces(pace: Pace) -> usize {
     match pace {
@@ -36,6 +40,7 @@ pub(super) struct Answers {
     openai: Vec<u8>,
     bedrock: Vec<u8>,
     streams: Vec<(Wire, Pace, Vec<Vec<u8>>)>,
+    vectors: Vec<u8>,
     discovery: Vec<u8>,
     jwks: Vec<u8>,
 }
@@ -49,6 +54,7 @@ impl Answers {
             openai: whole("application/json", &openai_whole().to_string()),
             bedrock: whole("application/json", &bedrock_whole().to_string()),
             streams: both(Wire::OpenAi).chain(both(Wire::Bedrock)).collect(),
+            vectors: whole("application/json", VECTORS),
             discovery: whole("application/json", &discovery.to_string()),
             jwks: whole("application/json", jwks),
         }
@@ -60,6 +66,10 @@ impl Answers {
             "/oauth/discovery/keys" => self.jwks.clone(),
             _ => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
         }
+    }
+
+    pub(super) fn vectors(&self) -> &[u8] {
+        &self.vectors
     }
 
     pub(super) fn whole(&self, wire: Wire) -> &[u8] {

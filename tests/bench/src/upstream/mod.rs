@@ -68,6 +68,7 @@ async fn connection(mut stream: TcpStream, answers: &Answers, faulty: bool) -> s
         }
         match ask {
             Ask::Document(path) => stream.write_all(&answers.document(&path)).await?,
+            Ask::Vectors => stream.write_all(answers.vectors()).await?,
             Ask::Whole(wire) => stream.write_all(answers.whole(wire)).await?,
             Ask::Stream(wire, pace) => {
                 let mut due = Instant::now();
@@ -88,6 +89,7 @@ async fn connection(mut stream: TcpStream, answers: &Answers, faulty: bool) -> s
 /// What a request is about.
 enum Ask {
     Document(String),
+    Vectors,
     Whole(Wire),
     Stream(Wire, Pace),
 }
@@ -97,6 +99,7 @@ impl Ask {
     fn wire(&self) -> Option<(Wire, bool)> {
         match self {
             Self::Document(_) => None,
+            Self::Vectors => Some((Wire::OpenAi, false)),
             Self::Whole(wire) => Some((*wire, false)),
             Self::Stream(wire, _) => Some((*wire, true)),
         }
@@ -107,6 +110,9 @@ impl Ask {
         if line.starts_with(b"GET ") {
             let path = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
             return Self::Document(String::from_utf8_lossy(path).into_owned());
+        }
+        if find(line, b"/embeddings ").is_some() {
+            return Self::Vectors;
         }
         let has = |needle: &str| find(request, needle.as_bytes()).is_some();
         let converse = find(line, b"/model/").is_some();
