@@ -81,7 +81,7 @@ pub fn gateway_reachable(
         Some(_) | None if connection_check_passed && !nobody => {
             Finding::holds(GATEWAY_REACHABLE, "ConnectionCheckPassed", "GitLab reached a model through the gateway")
         }
-        Some(probe) if BLOCKER_WORDS.iter().any(|words| probe.message.contains(words)) => Finding::unknown(
+        Some(probe) if is_blocked(&probe.message) => Finding::unknown(
             GATEWAY_REACHABLE,
             "ProbeBlocked",
             format!(
@@ -102,6 +102,11 @@ pub fn gateway_reachable(
             format!("GitLab's health check has not probed the gateway{}", OwnProbe::told(own)),
         ),
     }
+}
+
+/// Refused for the kind of address, which real calls are not. A name that does not resolve is also "blocked", for all calls.
+fn is_blocked(message: &str) -> bool {
+    BLOCKER_WORDS.iter().any(|words| message.contains(words)) && !message.contains("cannot be resolved")
 }
 
 fn is_host_probe_of(probe: &Probe, gateway_url: &str) -> bool {
@@ -249,6 +254,15 @@ mod tests {
                 Unknown,
                 "ProbeBlocked",
             ),
+            (
+                ours(
+                    false,
+                    "duo.gitlab-duo.svc connection failed: URL is blocked: Host cannot be resolved or invalid.",
+                ),
+                false,
+                False,
+                "GatewayUnreachable",
+            ),
             (vec![], false, Unknown, "NotProbed"),
             (vec![], true, True, "ConnectionCheckPassed"),
         ];
@@ -318,8 +332,8 @@ mod tests {
         };
         let judged =
             |probes: &[Probe], service| agent_platform_reachable(probes, service).map(|f| (f.status, f.reason));
-        assert_eq!(judged(&[cloud.clone()], None), None);
-        assert_eq!(judged(&[cloud.clone()], Some("duo.svc:50052")), Some((Unknown, "NotProbed")));
+        assert_eq!(judged(std::slice::from_ref(&cloud), None), None);
+        assert_eq!(judged(std::slice::from_ref(&cloud), Some("duo.svc:50052")), Some((Unknown, "NotProbed")));
         assert_eq!(judged(&[cloud.clone(), own(true)], Some("duo.svc:50052")), Some((True, "Operational")));
         assert_eq!(judged(&[cloud, own(false)], Some("duo.svc:50052")), Some((False, "NotOperational")));
     }

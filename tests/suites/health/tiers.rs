@@ -13,7 +13,7 @@ async fn tiers_are_shown_and_warned_of_once_and_a_family_that_does_not_fit_is_no
     assert_eq!(article["status"]["features"][0]["releaseState"], "GA");
 
     // a chat sub-feature: the tables' partial and limited tiers of chat are the sub-features', too
-    world.apply(&model(&world, "llama", "Llama3", "bedrock/us.meta.llama3-8b-instruct-v1:0")).await;
+    world.apply(&model(&world, "llama", "Llama3", "bedrock/meta.llama3-8b-instruct-v1:0")).await;
     world.apply(&assignment(&world, "llama", &["DuoChatFixCode", "SummarizeReview"], "llama")).await;
     let shown = world.until_ready("FeatureAssignment", "llama").await;
     let features = &shown["status"]["features"];

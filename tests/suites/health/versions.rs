@@ -6,6 +6,9 @@ use duo_sim::gitlab::{Action, Fault};
 
 use crate::{assignment, comes_to_rest, ready_world};
 
+/// What GitLab's own form sends for Bedrock where every model needs an endpoint.
+const PLACEHOLDER: &str = "http://bedrockselfhostedmodel.com";
+
 async fn works(gitlab: &'static str) {
     let world = ready_world("version", gitlab).await;
     world.users_are_served().await;
@@ -51,11 +54,20 @@ async fn upgrades_and_a_downgrade_are_noticed_and_cost_only_the_writes_that_they
         ("18.7.0", 1, "API"),
         ("18.9.0", 0, "API"),
         ("19.5.0", 2, "BEDROCK"),
-        ("18.9.0", 0, "BEDROCK"),
-        ("19.5.0", 0, "BEDROCK"),
+        ("18.9.0", 0, "API"),
+        ("19.5.0", 2, "BEDROCK"),
     ] {
         let mark = world.gitlab.journal().mark();
-        world.gitlab.edit(|state| state.instance.version = version.parse().expect("a version"));
+        world.gitlab.edit(|state| {
+            let newer = version.parse().expect("a version");
+            if newer < state.instance.version {
+                // GitLab goes back with its backup only, which holds the rows as that version had them
+                for model in state.models.values_mut() {
+                    (model.endpoint, model.provider) = (Some(PLACEHOLDER.to_owned()), "API".to_owned());
+                }
+            }
+            state.instance.version = newer;
+        });
         world
             .until("AIGateway", "duo", version, |gateway| {
                 gateway["status"]["gitlab"]["version"].as_str().is_some_and(|found| found.starts_with(version))
