@@ -298,6 +298,12 @@ fn assignment() -> Vec<Case> {
     ];
     cases.extend(text(K, "spec.gatewayRef.name", "", 253));
     cases.extend(text(K, "spec.modelRef.name", "", 253));
+    let interval = "spec.syntheticRequests.interval";
+    cases.push(limit(K, interval, "minLength", json!("s"), json!("2m")));
+    cases.push(limit(K, interval, "maxLength", json!("0000000000000060s"), json!("000000000000060s")));
+    cases.push(limit(K, interval, "pattern", json!("one hour"), json!("61s")));
+    let often = "interval must be between 60s and 24h";
+    cases.push(rule(K, interval, often, at(interval, json!("59s")), at(interval, json!("60s"))));
     cases
 }
 
