@@ -77,8 +77,8 @@ pub fn gateway_reachable(
     let nobody = matches!(own, Some(OwnProbe::Failed(_)));
     match probe {
         Some(probe) if probe.success => Finding::holds(GATEWAY_REACHABLE, "Reachable", one_line(&probe.message)),
-        // A check that passed before says nothing while nobody reaches the gateway now.
-        Some(_) | None if connection_check_passed && !nobody => {
+        // A check that passed before says nothing of now, when GitLab really tried and the operator fails, too.
+        found if connection_check_passed && (!nobody || found.is_none_or(|probe| is_blocked(&probe.message))) => {
             Finding::holds(GATEWAY_REACHABLE, "ConnectionCheckPassed", "GitLab reached a model through the gateway")
         }
         Some(probe) if is_blocked(&probe.message) => Finding::unknown(
@@ -307,13 +307,14 @@ mod tests {
             "duo.gitlab-duo.svc connection failed: Requests to the local network are not allowed.",
         )];
         let down = OwnProbe::Failed("connection refused".into());
-        let cases: [(&[Probe], bool, Option<&OwnProbe>, _, _, &str); 7] = [
+        let cases: [(&[Probe], bool, Option<&OwnProbe>, _, _, &str); 8] = [
             (&failed, false, None, False, "GatewayUnreachable", "refused"),
             (&failed, false, Some(&OwnProbe::Reached), False, "GatewayUnreachable", "between GitLab and the gateway"),
             (&failed, false, Some(&down), False, "NobodyReachesGateway", "connection refused"),
             (&failed, true, Some(&down), False, "NobodyReachesGateway", "spec.url"),
             (&failed, true, Some(&OwnProbe::Reached), True, "ConnectionCheckPassed", ""),
             (&blocked, false, Some(&down), Unknown, "ProbeBlocked", "connection refused"),
+            (&blocked, true, Some(&down), True, "ConnectionCheckPassed", ""),
             (&[], false, Some(&OwnProbe::Reached), Unknown, "NotProbed", "the operator reaches it"),
         ];
         for (probes, checked, own, status, reason, words) in cases {
