@@ -35,7 +35,8 @@ impl Operator {
         let log = folder.join("log");
         let spec = ProcessSpec::new(programs::program("duo-operator"), &log)
             .args(["run", "--watch-namespace", namespace, "--resync", &resync_seconds.to_string()])
-            .args(["--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0"])
+            .args(["--health-addr", "127.0.0.1:0"])
+            .args(if args.contains(&"--metrics-addr") { vec![] } else { vec!["--metrics-addr", "127.0.0.1:0"] })
             .args(if args.iter().any(|arg| arg.starts_with("--leader-elect")) {
                 vec![]
             } else {

@@ -67,13 +67,17 @@ impl Operation {
                 let url = gateway_url.is_some().then_some(GATEWAY_URL);
                 url.into_iter().chain(timeout_seconds.is_some().then_some(REQUEST_TIMEOUT)).collect()
             }
-            // GitLab updates a model as a whole.
-            Self::CreateModel(_) | Self::UpdateModel { .. } | Self::DeleteModel { .. } => vec![MODEL],
+            Self::CreateModel(_) | Self::DeleteModel { .. } => vec![MODEL],
+            Self::UpdateModel { differences, clear_token, .. } => {
+                let token = clear_token.then_some(API_TOKEN);
+                differences.iter().map(|(field, ..)| *field).chain(token).collect()
+            }
             Self::UpdateFeature { feature, .. } => vec![feature],
         }
     }
 
-    /// The operation without these subjects, if anything is left of it.
+    /// The operation without these subjects, if anything is left of it. GitLab updates a model as a whole: that is left
+    /// out only as a whole.
     #[must_use]
     pub fn without(mut self, left_out: &[&str]) -> Option<Self> {
         if let Self::UpdateSettings { gateway_url, timeout_seconds, .. } = &mut self {
@@ -93,8 +97,10 @@ impl Operation {
 pub const GATEWAY_URL: &str = "gateway URL";
 /// Subject of [`Operation::UpdateSettings`].
 pub const REQUEST_TIMEOUT: &str = "request timeout";
-/// Subject of operations on a model.
-pub const MODEL: &str = "model";
+/// Subject of operations that make and remove a model.
+pub const MODEL: &str = "existence";
+/// Subject of [`Operation::UpdateModel`].
+pub const API_TOKEN: &str = "API token";
 
 /// The operations as `status.plan` keeps them: within the schema's bounds, the last one telling how many there are more.
 pub fn sentences(operations: &[Operation]) -> Vec<String> {
@@ -171,5 +177,40 @@ mod tests {
         let both =
             Operation::UpdateSettings { gateway_url: Some(None), timeout_seconds: Some(90), found: "x".to_owned() };
         assert_eq!(both.to_string(), "set gateway URL to nothing and request timeout to 90 s (found: x)");
+    }
+
+    #[test]
+    fn what_is_left_out_of_an_operation() {
+        let settings = |url: bool, timeout: bool| Operation::UpdateSettings {
+            gateway_url: url.then(|| Some("http://duo".to_owned())),
+            timeout_seconds: timeout.then_some(60),
+            found: String::new(),
+        };
+        let desired = DesiredModel {
+            name: "M".into(),
+            family: "GPT",
+            endpoint: None,
+            identifier: "custom_openai/m".into(),
+            provider: None,
+        };
+        let model = |fields: &[&'static str], clear_token| Operation::UpdateModel {
+            id: "1".into(),
+            desired: desired.clone(),
+            clear_token,
+            differences: fields.iter().map(|field| (*field, String::new(), String::new())).collect(),
+        };
+        for (operation, left_out, rest) in [
+            (settings(true, true), &[][..], Some(settings(true, true))),
+            (settings(true, true), &[GATEWAY_URL][..], Some(settings(false, true))),
+            (settings(true, true), &[GATEWAY_URL, REQUEST_TIMEOUT][..], None),
+            (settings(true, false), &[REQUEST_TIMEOUT][..], Some(settings(true, false))),
+            (model(&["name", "endpoint"], false), &["name"][..], Some(model(&["name", "endpoint"], false))),
+            (model(&["name"], false), &["name"][..], None),
+            (model(&["name"], true), &["name"][..], Some(model(&["name"], true))),
+            (model(&[], true), &[API_TOKEN][..], None),
+            (Operation::CreateModel(desired.clone()), &[MODEL][..], None),
+        ] {
+            assert_eq!(operation.clone().without(left_out), rest, "{operation} {left_out:?}");
+        }
     }
 }

@@ -25,6 +25,8 @@ use crate::{convert, entrance};
 const FRESH: Duration = Duration::from_secs(3);
 /// The next pass follows without a pause that anybody would notice.
 const AT_ONCE: Duration = Duration::from_millis(100);
+/// How soon to look again for a name that another resource is about to give up.
+const NAME_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
     model: &mut SelfHostedModel,
@@ -118,7 +120,7 @@ async fn sync(
     let operation = plan::plan_model(&matched, &desired);
     let found = match &matched {
         Match::NameTaken(other) => {
-            outcome.findings.push(name_taken(model, other, &home, ctx));
+            name_taken(model, other, &home, ctx, outcome);
             return Ok(None);
         }
         Match::Hidden(id) => {
@@ -196,30 +198,37 @@ async fn sync(
 }
 
 /// Whose the model is that has our name.
-fn name_taken(model: &SelfHostedModel, other: &duo_core::observed::Model, home: &Home, ctx: &Context) -> Finding {
-    let text = match holder(model, &other.id, home, ctx) {
-        Some(holder) if holder.metadata.deletion_timestamp.is_some() => {
-            let text = format!(
-                "the model {:?} in GitLab ({}) belongs to SelfHostedModel {}, which is being deleted",
-                other.name,
-                other.id,
-                holder.name_any()
-            );
-            return Finding::fails(SYNCED, "NameTaken", text);
-        }
-        Some(holder) => format!(
-            "the model {:?} in GitLab ({}) belongs to SelfHostedModel {}; choose another displayName",
-            other.name,
-            other.id,
-            holder.name_any()
-        ),
+fn name_taken(
+    model: &SelfHostedModel,
+    other: &duo_core::observed::Model,
+    home: &Home,
+    ctx: &Context,
+    outcome: &mut Outcome,
+) {
+    let holder = holder(model, &other.id, home, ctx);
+    let whose = |holder: &SelfHostedModel| {
+        format!("the model {:?} in GitLab ({}) belongs to SelfHostedModel {}", other.name, other.id, holder.name_any())
+    };
+    let passes = holder.as_deref().and_then(|holder| {
+        let leaves = holder.metadata.deletion_timestamp.is_some().then_some("which is being deleted");
+        let renames = holder.spec.display_name != model.spec.display_name;
+        Some(format!("{}, {}", whose(holder), leaves.or(renames.then_some("which is being renamed"))?))
+    });
+    if let Some(text) = passes {
+        // Nothing of the other object tells when GitLab has its new name.
+        outcome.look_again(NAME_RETRY);
+        outcome.findings.push(Finding::fails(SYNCED, "NameTaken", text));
+        return;
+    }
+    let text = match holder {
+        Some(holder) => format!("{}; choose another displayName", whose(&holder)),
         None => format!(
             "GitLab has a model {:?} ({}) that this resource did not create; set adoptionPolicy: ByName to take it over, \
              or choose another displayName",
             other.name, other.id
         ),
     };
-    Finding::fails(SYNCED, "NameTaken", text).by_person()
+    outcome.findings.push(Finding::fails(SYNCED, "NameTaken", text).by_person());
 }
 
 /// Executes one operation; the id of the model that it was about.
