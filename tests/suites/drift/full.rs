@@ -2,7 +2,7 @@
 
 use duo_e2e::wait::condition;
 
-use crate::{changes, ready_world, told};
+use crate::{changes, ready_world, told, until_told};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_changed_by_hand_is_put_back_and_told_once() {
@@ -17,10 +17,11 @@ async fn whatever_is_changed_by_hand_is_put_back_and_told_once() {
         world
             .until(kind, name, "the condition tells what was put back", |object| {
                 let (status, _, message) = condition(object, change.condition);
-                status == "True" && (message.contains("put back") || message.contains("made anew"))
+                let put_back = message.contains("put back") || message.contains("made anew");
+                status == "True" && put_back && change.words.iter().all(|word| message.contains(word))
             })
             .await;
-        let all = told(&world, "DriftCorrected", name).await;
+        let all = until_told(&world, "DriftCorrected", name, before + 1).await;
         assert_eq!(all.len(), before + 1, "not one event for one drift: {all:#?}");
         let fits = |text: &&String| change.words.iter().all(|word| text.contains(word));
         assert_eq!(all.iter().filter(fits).count(), 1, "{:?} are not told: {all:#?}", change.words);

@@ -25,6 +25,19 @@ async fn ready_world() -> World {
     world
 }
 
+/// Waits until there are this many events with this reason about this object; their texts.
+async fn until_told(world: &World, reason: &str, name: &str, count: usize) -> Vec<String> {
+    let started = std::time::Instant::now();
+    loop {
+        let all = told(world, reason, name).await;
+        if all.len() >= count {
+            return all;
+        }
+        assert!(started.elapsed() < duo_e2e::wait::LIMIT, "no {count} events {reason} about {name}: {all:#?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
 /// Texts of the events with this reason about this object.
 async fn told(world: &World, reason: &str, name: &str) -> Vec<String> {
     let events = world.events().await;
