@@ -71,6 +71,30 @@ async fn a_revoked_token_calls_a_person_and_holds_up_deletion_for_a_while_only()
     world.foreign_is_untouched();
 }
 
+/// Edits that came with the deletion have not reached GitLab: what is there is of before, and ours all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_edited_just_before_its_deletion_is_taken_out_as_it_was() {
+    let world = ready_world(Vec::new()).await;
+    world.kill_operator();
+    let url = json!({"spec": {"url": "http://elsewhere.example:5052"}});
+    world.patch("AIGateway", "duo", url).await.expect("a patch");
+    let name = json!({"spec": {"displayName": "Renamed"}});
+    world.patch("SelfHostedModel", "mixtral-8x7b", name).await.expect("a patch");
+    let moved = json!({"spec": {"features": ["DuoChatFixCode"], "modelRef": {"name": "claude-3-sonnet"}}});
+    world.patch("FeatureAssignment", "code-suggestions", moved).await.expect("a patch");
+    delete_everything(&world).await;
+    world.start_operator_again();
+    for (kind, name) in World::article_objects() {
+        world.until_gone(kind, name).await;
+    }
+    assert_eq!(world.models_in_gitlab(), [hand::FOREIGN_MODEL]);
+    assert_eq!(world.gitlab.state().settings.ai_gateway_url, None);
+    for feature in ["code_completions", "code_generations", "duo_chat"] {
+        assert_eq!(world.feature_in_gitlab(feature), ("unassigned".to_owned(), None));
+    }
+    world.foreign_is_untouched();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn abandon_lets_go_of_each_kind_at_once_and_writes_nothing_to_gitlab() {
     let world = ready_world(Vec::new()).await;

@@ -94,7 +94,10 @@ async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<
     }
     let instance = session.observe_for_deletion().await?;
     let found = instance.settings.as_ref().and_then(|settings| settings.gateway_url.as_deref());
-    if !url_rules::same(found, Some(&gateway_url(gateway))) {
+    // A URL that was edited just before the deletion has not reached GitLab.
+    let before = gateway.status.as_ref().and_then(|status| status.url.clone());
+    let ours = [Some(gateway_url(gateway)), before];
+    if !ours.iter().flatten().any(|url| url_rules::same(found, Some(url))) {
         return Ok(());
     }
     ctx.may_write().map_err(Failure::Reconcile)?;

@@ -216,7 +216,7 @@ async fn settings(
     let fights = Fights::new(ctx, &subject, GATEWAY_URL_CONFIGURED, &before);
     fights.looked(operation.as_slice());
     let Some(operation) = operation else {
-        remember_previous_url(gateway, api, &observed, &url, &session.home()).await?;
+        remember_previous_url(gateway, api, &observed, &url, &session.home(), ctx).await?;
         outcome.findings.push(configured(&url));
         return Ok(true);
     };
@@ -238,7 +238,7 @@ async fn settings(
         outcome.findings.push(finding);
         return Ok(false);
     }
-    remember_previous_url(gateway, api, &observed, &url, &home).await?;
+    remember_previous_url(gateway, api, &observed, &url, &home, ctx).await?;
     let (allowed, contested) = fights.judge(operation);
     let written = match allowed {
         Some(operation) => write(session, &operation, &url, &fights, ctx, outcome).await?,
@@ -295,14 +295,17 @@ async fn remember_previous_url(
     observed: &Settings,
     url: &str,
     home: &Home,
+    ctx: &Context,
 ) -> Result<(), Error> {
     if gateway.spec.management_policy == ManagementPolicy::Observe {
         return Ok(());
     }
     let known = gateway.annotations().get(PREVIOUS_GATEWAY_URL).filter(|_| made_at(gateway, home)).cloned();
-    let previous = known.unwrap_or_else(|| {
-        observed.gateway_url.clone().filter(|found| !url_rules::same(Some(found), Some(url))).unwrap_or_default()
-    });
+    // Neither this gateway's URL nor that of another one of ours, which may have lost a claim a moment ago.
+    let of_others = ctx.gateways.state().into_iter().map(|other| gateway_url(&other));
+    let ours: Vec<String> = of_others.chain([url.to_owned()]).collect();
+    let foreign = |found: &String| !ours.iter().any(|url| url_rules::same(Some(found), Some(url)));
+    let previous = known.unwrap_or_else(|| observed.gateway_url.clone().filter(foreign).unwrap_or_default());
     let marks: BTreeMap<String, Option<String>> = [(PREVIOUS_GATEWAY_URL, Some(previous)), home_mark(gateway, home)]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
