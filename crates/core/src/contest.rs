@@ -6,7 +6,7 @@
 //! | what happens | what follows |
 //! |---|---|
 //! | found changed, up to [`ROUNDS`] times | put back at the next look |
-//! | found changed again | contested: put back after 2, 4, 8 … periods, [`LONGEST_WAIT`] at most |
+//! | found changed again | contested: put back after 2, 4, 8, 8 … periods |
 //! | found as declared after that | no longer contested, at once |
 //! | as declared for [`QUIET_PERIODS`] | forgotten: the next change is a first one |
 
@@ -17,8 +17,8 @@ use duo_api::condition::Condition;
 
 /// Times that something is put back before it counts as a fight.
 pub const ROUNDS: u32 = 3;
-/// Longest wait between two tries, in seconds.
-pub const LONGEST_WAIT: i64 = 3600;
+/// The wait between two tries doubles this many times after the first: the other may stop, and nothing tells when.
+const DOUBLINGS: u32 = 2;
 /// Periods without a change after which a fight is forgotten.
 pub const QUIET_PERIODS: i64 = 5;
 
@@ -65,8 +65,8 @@ impl Contest {
             rounds.put_back = rounds.put_back.saturating_add(1);
         }
         rounds.last = now;
-        let beyond = rounds.put_back.saturating_sub(ROUNDS).min(16);
-        rounds.not_before = now + (period.max(1).saturating_mul(2 << beyond)).min(LONGEST_WAIT);
+        let beyond = rounds.put_back.saturating_sub(ROUNDS).min(DOUBLINGS);
+        rounds.not_before = now.saturating_add(period.max(1).saturating_mul(2 << beyond));
         if rounds.put_back >= ROUNDS { Verdict::Hold(rounds.put_back, rounds.not_before) } else { Verdict::Write }
     }
 
@@ -125,7 +125,7 @@ mod tests {
             }
             now += PERIOD;
         }
-        assert_eq!(waits, [0, 0, 600, 1200, 2400, 3600, 3600, 3600, 3600]);
+        assert_eq!(waits, [0, 0, 600, 1200, 2400, 2400, 2400, 2400, 2400]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ async fn delete_everything(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feature_that_stays_on_a_model_by_hand_is_unassigned_in_the_end_and_told() {
-    let world = ready_world(vec!["--hand-assigned-grace", "4"]).await;
+    let world = ready_world(vec!["--hand-assigned-grace", "20"]).await;
     let claude = world.model_in_gitlab("Claude 3 Sonnet").id;
     world.feature_by_hand("duo_chat_write_tests", "self_hosted", Some(claude));
     for (kind, name) in [("FeatureAssignment", "chat"), ("SelfHostedModel", "claude-3-sonnet")] {

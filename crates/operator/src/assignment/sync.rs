@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt};
 
 use super::{Outcome, assigned, claimed, set_feature};
 use crate::contests::Fights;
-use crate::context::{Context, home_mark, made_at};
+use crate::context::{Context, held_id, home_mark, made_at};
 use crate::entrance;
 use crate::error::{Error, Next};
 use crate::report::Event;
@@ -65,8 +65,14 @@ pub(super) async fn run(
     let unfit: Vec<Feature> = unfit.into_iter().map(|(feature, _)| feature).collect();
     let home = session.home();
     // A status of before the gateway's URL was changed names a number of another GitLab.
-    let ids = ctx.held_ids(&item.namespace().unwrap_or_default(), &gateway.name_any(), &home);
-    let target = target.filter(|target| target.model_id().is_none_or(|id| ids.iter().any(|held| held == id)));
+    // And one that somebody deleted a moment ago is made anew under another number; GitLab refuses the former one.
+    let models = ctx.models_of(&item.namespace().unwrap_or_default(), &gateway.name_any());
+    let known = |id: &str| {
+        models.iter().filter(|model| held_id(model, &home).as_deref() == Some(id)).any(|model| {
+            instance.model(id).is_some() || (model.spec.family.is_beta() && !instance.testing_terms_accepted())
+        })
+    };
+    let target = target.filter(|target| target.model_id().is_none_or(known));
     let Some(target) = target else {
         outcome.findings.push(Finding::unknown(
             SYNCED,
