@@ -11,6 +11,7 @@ pub fn instance(features: &[&str], new_shape: bool) -> Instance {
         provider: "unassigned".to_owned(),
         model_id: None,
         release_state: Some("GA".to_owned()),
+        families: Vec::new(),
     };
     Instance {
         version: if new_shape { "19.5.0" } else { "18.9.0" }.to_owned(),
@@ -21,7 +22,7 @@ pub fn instance(features: &[&str], new_shape: bool) -> Instance {
             families: Vec::new(),
             features: Vec::new(),
         },
-        settings: Some(Settings { gateway_url: None, timeout_seconds: Some(60) }),
+        settings: Some(Settings { timeout_seconds: Some(60), ..Settings::default() }),
         models: Some(Vec::new()),
         features: features.iter().map(feature).collect(),
     }

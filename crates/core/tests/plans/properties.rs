@@ -131,7 +131,8 @@ proptest! {
         timeout in option::of(60..90_u32), has_timeout: bool,
     ) {
         let mut seen = instance(&[], true);
-        let settings = Settings { gateway_url: found.map(ToOwned::to_owned), timeout_seconds: found_timeout };
+        let gateway_url = found.map(ToOwned::to_owned);
+        let settings = Settings { gateway_url, timeout_seconds: found_timeout, ..Settings::default() };
         seen.settings = Some(settings.clone());
         let planned = plan::plan_settings(&settings, declared, timeout, has_timeout);
         if let Some(operation) = &planned {
