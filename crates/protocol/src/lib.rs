@@ -21,6 +21,7 @@ pub mod families;
 pub mod family;
 pub mod fim;
 pub mod identifier;
+pub mod json;
 pub mod language;
 pub mod model;
 mod number;

@@ -53,6 +53,7 @@ fn capability(family: Family, id: &str) -> (Identifier, Capability) {
 fn parameters(request: &ModelRequest, identifier: &Identifier, capability: &Capability) -> String {
     if identifier.provider.speaks_openai() {
         let body = chat_body(request, &identifier.model, StreamMode::Whole, capability);
+        let body: Value = serde_json::from_slice(&body).unwrap();
         return serde_json::to_string(&without(body, &["model", "messages"])).unwrap();
     }
     let mut out = format!("max_tokens {}", request.max_tokens);
@@ -226,7 +227,9 @@ fn inputs(prompt: &prompts::Prompt) -> Map<String, Value> {
 fn named_prompts() {
     for prompt in prompts::all().iter().filter(|prompt| prompts::find(prompt.id).is_ok()) {
         let inputs = inputs(prompt);
-        golden(&format!("prompts/{}", prompt.id), |family, _| prompt_request(prompt, &inputs, family, TODAY));
+        golden(&format!("prompts/{}", prompt.id), |family, _| {
+            prompt_request(prompt, &inputs.clone().into(), family, TODAY)
+        });
     }
 }
 
@@ -234,7 +237,7 @@ fn named_prompts() {
 fn prompts_without_any_input_leave_no_trace_of_the_template() {
     for prompt in prompts::all().iter().filter(|prompt| prompts::find(prompt.id).is_ok()) {
         for family in families() {
-            let bare = prompt_request(prompt, &Map::new(), family, TODAY);
+            let bare = prompt_request(prompt, &Map::new().into(), family, TODAY);
             assert!(!bare.messages.is_empty(), "{}", prompt.id);
             for message in &bare.messages {
                 // JSON that the model is shown has a quotation mark behind its brace
@@ -260,7 +263,8 @@ fn wire_bodies_of_openai_compatible_servers() {
             for message in &mut request.messages {
                 message.content = message.content.chars().take(40).collect();
             }
-            let json = chat_body(&request, &identifier.model, mode, &capability);
+            let json: Value =
+                serde_json::from_slice(&chat_body(&request, &identifier.model, mode, &capability)).unwrap();
             writeln!(text, "{}", serde_json::to_string_pretty(&json).unwrap()).unwrap();
         }
     }
@@ -279,6 +283,7 @@ fn gaps_for_the_completions_api() {
             let gap = request.fim.as_ref().unwrap();
             let format = fim::format_of(family, &identifier.model);
             let body = completions_body(&request, gap, &identifier.model, StreamMode::Whole, format.as_ref());
+            let body: Value = serde_json::from_slice(&body).unwrap();
             let text = serde_json::to_string_pretty(&without(body, &["model"])).unwrap();
             match known.iter_mut().find(|(same, _)| *same == text) {
                 Some((_, who)) => who.push(format!("{family} {model}")),

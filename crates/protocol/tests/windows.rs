@@ -60,7 +60,7 @@ fn the_end_of_a_long_job_log_survives() {
     let log = "line of the log\n".repeat(6000) + "ERROR: the cause";
     let inputs = json!({ "selected_text": log, "unused": "u".repeat(1_000_000) });
     for family in Family::ALL {
-        let request = prompt_request(prompt, inputs.as_object().unwrap(), family, "2026-11-23");
+        let request = prompt_request(prompt, &inputs.as_object().unwrap().clone().into(), family, "2026-11-23");
         assert_fits(&request, family, "log");
         assert!(all_text(&request).contains("ERROR: the cause"), "{family}");
     }
@@ -145,7 +145,7 @@ mod any_input {
                 names.extend(["prefix", "suffix", "user_instruction", "goal"]);
                 let inputs: Map<String, Value> =
                     names.iter().zip(inputs.iter().cycle()).map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
-                assert_fits(&prompt_request(prompt, &inputs, family, "2026-11-23"), family, prompt.id);
+                assert_fits(&prompt_request(prompt, &inputs.clone().into(), family, "2026-11-23"), family, prompt.id);
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod asks;
 mod cores;
+mod count;
 mod gitlab;
 mod http1;
 mod load;
@@ -59,6 +60,18 @@ enum Command {
         #[arg(long)]
         only: Vec<String>,
     },
+    /// Instructions per request and per chunk, by callgrind: a figure that a busy machine does not change.
+    Count {
+        /// The gateway with symbols.
+        #[arg(long)]
+        symbols: PathBuf,
+        /// Where callgrind's dumps go.
+        #[arg(long)]
+        folder: PathBuf,
+        /// Only kinds whose names hold one of these.
+        #[arg(long)]
+        only: Vec<String>,
+    },
     /// Mixed load with faults, for a long time: nothing is lost, nothing hangs, nothing grows.
     Soak {
         /// The gateway as shipped.
@@ -99,6 +112,7 @@ fn main() -> ExitCode {
                 say(&format!("written to {}", json.display()));
                 Ok(())
             }),
+        Command::Count { symbols, folder, only } => count::run(&symbols, &folder, &only),
         Command::Soak { gateway, seconds, json } => soak::run(&gateway, seconds, &json),
         Command::Upstream { jwks, faulty } => upstream::run(&jwks, faulty),
         Command::Proxy { upstream } => proxy::run(upstream),

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::counts::Cut;
 use super::limits::{BUFFER, MAX_HEAD, RESETS, STREAMS, WINDOWS};
 use super::stage::{Registered, Stage};
-use super::streams::{Streams, Tracked};
+use super::streams::{Leftovers, Streams, Tracked};
 use super::watched::Watched;
 use super::{Handler, Service, Tls};
 
@@ -106,10 +106,13 @@ where
             Err(cut) => return cut,
         },
     };
+    let over = Leftovers::new();
+    let leftovers = (!http2).then(|| over.clone());
     let answer = service_fn(|request: Request<Incoming>| {
         let under_way = registered.activity.begin();
         let answer = service.handler.handle(request, client);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| Tracked::new(body, under_way))) }
+        let leftovers = leftovers.clone();
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Tracked::new(body, under_way, leftovers))) }
     });
     let io = TokioIo::new(io);
     if http2 {
@@ -126,21 +129,22 @@ where
             .max_send_buf_size(BUFFER)
             .max_pending_accept_reset_streams(RESETS.0)
             .max_local_error_reset_streams(RESETS.1);
-        drive(builder.serve_connection(io, answer), true, service, registered).await
+        drive(builder.serve_connection(io, answer), true, service, registered, || ()).await
     } else {
         let mut builder = http1::Builder::new();
         // the time for a head is watched by `Activity`, without a timer per request
         builder.timer(TokioTimer::new()).header_read_timeout(None).max_header_size(MAX_HEAD).max_buf_size(BUFFER);
-        drive(builder.serve_connection(io, answer), false, service, registered).await
+        drive(builder.serve_connection(io, answer), false, service, registered, || over.clear()).await
     }
 }
 
-/// Runs the connection until it ends or has to be ended.
+/// Runs the connection until it ends or has to be ended. `rest` is done after each step of it.
 async fn drive<C: Graceful, H>(
     connection: C,
     http2: bool,
     service: &Service<H>,
     registered: &Registered,
+    rest: impl Fn(),
 ) -> Option<Cut> {
     let (activity, limits) = (&registered.activity, &service.limits);
     let mut connection = pin!(connection);
@@ -149,7 +153,9 @@ async fn drive<C: Graceful, H>(
     std::future::poll_fn(|cx| {
         activity.waker.register(cx.waker());
         loop {
-            if connection.as_mut().poll(cx).is_ready() {
+            let ended = connection.as_mut().poll(cx).is_ready();
+            rest();
+            if ended {
                 return Poll::Ready(None);
             }
             match registered.stage() {

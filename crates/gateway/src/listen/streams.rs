@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,17 +27,49 @@ thread_local! {
     static LAST: Cell<Last> = const { Cell::new(Last::Nothing) };
 }
 
+/// Bodies of one HTTP/1 connection that are over. hyper drops a body as soon as it has its last piece, before the piece
+/// goes out, and a request's record writes its lines when it is dropped: they would keep the client waiting.
+pub(super) struct Leftovers<B>(Arc<Mutex<Vec<B>>>);
+
+impl<B> Leftovers<B> {
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Drops them: what is written is with the system.
+    pub(super) fn clear(&self) {
+        let over = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(over);
+    }
+}
+
+impl<B> Clone for Leftovers<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 /// An answer's body, with its request's guard.
 pub(super) struct Tracked<B> {
-    inner: B,
+    inner: Option<B>,
+    leftovers: Option<Leftovers<B>>,
     _under_way: UnderWay,
 }
 
 impl<B> Tracked<B> {
-    pub(super) fn new(inner: B, under_way: UnderWay) -> Self {
+    /// Without `leftovers` it is dropped when hyper drops it.
+    pub(super) fn new(inner: B, under_way: UnderWay, leftovers: Option<Leftovers<B>>) -> Self {
         // its head is what waits for room first
         LAST.set(Last::Gave);
-        Self { inner, _under_way: under_way }
+        Self { inner: Some(inner), leftovers, _under_way: under_way }
+    }
+}
+
+impl<B> Drop for Tracked<B> {
+    fn drop(&mut self) {
+        if let (Some(inner), Some(Leftovers(list))) = (self.inner.take(), &self.leftovers) {
+            list.lock().unwrap_or_else(PoisonError::into_inner).push(inner);
+        }
     }
 }
 
@@ -45,17 +78,18 @@ impl<B: Body + Unpin> Body for Tracked<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let polled = Pin::new(inner).poll_frame(cx);
         LAST.set(if polled.is_pending() { Last::Waits } else { Last::Gave });
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
+
 /// Longer values are `other`.
 const LONGEST: usize = 80;
 
@@ -13,7 +15,8 @@ const LONGEST: usize = 80;
 #[derive(Debug)]
 pub struct Bounded {
     most: usize,
-    known: RwLock<HashSet<&'static str>>,
+    /// It cannot be flooded: it is bounded.
+    known: RwLock<HashSet<&'static str, RandomState>>,
 }
 
 impl Bounded {

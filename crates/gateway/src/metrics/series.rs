@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -45,7 +46,8 @@ pub struct Series<L, G>(Arc<Inner<L, G>>);
 #[derive(Debug)]
 struct Inner<L, G> {
     most: usize,
-    map: RwLock<HashMap<L, Arc<G>>>,
+    /// It cannot be flooded: it is bounded.
+    map: RwLock<HashMap<L, Arc<G>, RandomState>>,
 }
 
 impl<L, G> Clone for Series<L, G> {

@@ -91,7 +91,6 @@ impl Call<'_> {
             call = call.header(AUTHORIZATION, door::sensitive("Bearer ", token.expose()).ok_or_else(door::bad_key)?);
             key = Some(token.expose().to_owned());
         }
-        let body = written(&body, request);
         let mut response = call.body(body).send().await.map_err(|error| unreachable(&error))?;
         if response.status().is_success() {
             return Ok((response, key));
@@ -105,7 +104,7 @@ impl Call<'_> {
         Err(cleaned(parse_error(status, retry_after, &body, &request.messages), key.as_deref(), &request.messages))
     }
 
-    fn asked(&self, mode: StreamMode) -> (&reqwest::Url, Value) {
+    fn asked(&self, mode: StreamMode) -> (&reqwest::Url, Vec<u8>) {
         let Self { place, door, request, marks, .. } = self;
         let stream = mode != StreamMode::Whole;
         if let (Some(completions), Some(fim)) = (&door.completions, &request.fim) {
@@ -114,8 +113,10 @@ impl Call<'_> {
         }
         let body = match door.dialect {
             Dialect::OpenAi => chat_body(request, &door.model, mode, &place.capability),
-            Dialect::Anthropic => messages_body(request, Flavor::Anthropic(&door.model), stream, *marks),
-            Dialect::AnthropicOnVertex => messages_body(request, Flavor::Vertex, stream, *marks),
+            Dialect::Anthropic => {
+                written(&messages_body(request, Flavor::Anthropic(&door.model), stream, *marks), request)
+            }
+            Dialect::AnthropicOnVertex => written(&messages_body(request, Flavor::Vertex, stream, *marks), request),
         };
         (if stream { &door.stream } else { &door.whole }, body)
     }

@@ -1,10 +1,8 @@
 //! Named prompts.
 
-use serde_json::{Map, Value};
-
 use super::code::{CodeInput, completion_request, generation_request};
 use crate::budget::{estimate, keep_start, shrink};
-use crate::contract::{CurrentCode, PromptEnhancer};
+use crate::contract::{CurrentCode, Map, PromptEnhancer, Value};
 use crate::families::context_window;
 use crate::family::Family;
 use crate::model::ModelRequest;
@@ -18,12 +16,7 @@ const ALL_INPUTS: &str = "all_inputs";
 /// The request of a prompt with the inputs of a body, cut to the family's window. `current_date` is `2026-11-23` as the
 /// caller's clock says; an input of that name wins. The code suggestions' prompts take `prefix`, `suffix`, `file_name`,
 /// `language` and `user_instruction`, and ask as their endpoints do.
-pub fn prompt_request(
-    prompt: &Prompt,
-    inputs: &Map<String, Value>,
-    family: Family,
-    current_date: &str,
-) -> ModelRequest {
+pub fn prompt_request(prompt: &Prompt, inputs: &Map, family: Family, current_date: &str) -> ModelRequest {
     let text = prompt.for_family(family);
     match text.form {
         AnswerForm::Completion => {
@@ -51,11 +44,11 @@ pub fn prompt_request(
     render(text, values, family, text.max_tokens.min(most))
 }
 
-fn input(inputs: &Map<String, Value>, name: &str) -> Option<String> {
+fn input(inputs: &Map, name: &str) -> Option<String> {
     inputs.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn current_code(inputs: &Map<String, Value>) -> CurrentCode {
+fn current_code(inputs: &Map) -> CurrentCode {
     let text = |name: &str| input(inputs, name).unwrap_or_default();
     CurrentCode {
         file_name: text("file_name"),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::json::write_text;
 use crate::model::Usage;
 
 /// What an answer says of the model. GitLab's clients only show it.
@@ -148,20 +149,13 @@ pub fn sse_stream_start(model: ModelInfo<'_>, timestamp: i64, feature_flags: &[&
 
 /// A piece of code in a v4 stream.
 pub fn sse_content_chunk(content: &str) -> String {
-    #[derive(Serialize)]
-    struct Delta<'a> {
-        content: &'a str,
-    }
-    #[derive(Serialize)]
-    struct Piece<'a> {
-        delta: Delta<'a>,
-        index: u32,
-    }
-    #[derive(Serialize)]
-    struct Data<'a> {
-        choices: [Piece<'a>; 1],
-    }
-    event("content_chunk", &Data { choices: [Piece { delta: Delta { content }, index: 0 }] })
+    const BEFORE: &str = "event: content_chunk\r\ndata: {\"choices\":[{\"delta\":{\"content\":";
+    const BEHIND: &str = "},\"index\":0}]}\r\n\r\n";
+    let mut out = Vec::with_capacity(BEFORE.len() + BEHIND.len() + content.len() + content.len() / 8 + 8);
+    out.extend_from_slice(BEFORE.as_bytes());
+    write_text(&mut out, content);
+    out.extend_from_slice(BEHIND.as_bytes());
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// Last event of a complete v4 stream. After a broken upstream it must **not** be sent: the client would take the part

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::invalid::Invalid;
 use super::metadata::{ModelMetadata, ModelSelection};
 use super::read::Reader;
+use super::tree::{Map, Value};
 use crate::model::{Role, Usage};
 
 /// One tool call that was made, and what it returned.
@@ -210,7 +211,7 @@ impl AgentBody {
 /// No limit of the contract: the body's size bounds these.
 const ANY: usize = usize::MAX;
 
-fn read_message(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<AgentMessage> {
+fn read_message(reader: &mut Reader, map: &mut Map) -> Option<AgentMessage> {
     let role = match reader.required(map, "role", ANY)?.as_str() {
         "system" => Role::System,
         "user" => Role::User,
@@ -256,7 +257,7 @@ fn read_message(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<Age
     Some(AgentMessage { role, content, context, current_file, additional_context, agent_scratchpad })
 }
 
-fn read_step(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<AgentStep> {
+fn read_step(reader: &mut Reader, map: &mut Map) -> Option<AgentStep> {
     Some(AgentStep {
         thought: reader.text(map, "thought", ANY).unwrap_or_default(),
         tool: reader.text(map, "tool", ANY).unwrap_or_default(),
@@ -301,7 +302,7 @@ pub enum AgentEvent {
     #[serde(rename = "usage")]
     TokenUsage(
         /// Built by [`AgentEvent::usage`].
-        Value,
+        serde_json::Value,
     ),
 }
 

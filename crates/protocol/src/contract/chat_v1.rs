@@ -1,12 +1,13 @@
 //! Body and answer of `POST /v1/chat/{invokable}`: a conversation of the client's own. Deprecated by GitLab, and still
 //! what its documentation tells administrators to test a model with.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::code::read_messages;
 use super::invalid::Invalid;
 use super::metadata::{ApiKey, ModelMetadata, ModelSelection};
 use super::read::Reader;
+use super::tree::{Map, Value};
 use crate::model::ChatMessage;
 
 /// Most characters of a text.
@@ -78,7 +79,7 @@ impl ChatV1Body {
     }
 }
 
-fn read_payload(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<ChatV1Body> {
+fn read_payload(reader: &mut Reader, map: &mut Map) -> Option<ChatV1Body> {
     let messages = match map.get("content") {
         None | Some(Value::Null) => {
             reader.fault("content", "Field required", "missing");
@@ -126,7 +127,7 @@ fn read_payload(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<Cha
 }
 
 /// The answer to a call without a stream; provider and model are repeated as they were sent.
-pub fn chat_v1_answer(text: &str, provider: Option<&str>, model: Option<&str>, timestamp: i64) -> Value {
+pub fn chat_v1_answer(text: &str, provider: Option<&str>, model: Option<&str>, timestamp: i64) -> serde_json::Value {
     json!({ "response": text, "metadata": { "provider": provider, "model": model, "timestamp": timestamp } })
 }
 

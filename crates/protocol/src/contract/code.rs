@@ -3,11 +3,10 @@
 //! `POST /v2/code/completions`, `/v2/completions` and `/v2/code/generations` take a [`CompletionBody`];
 //! `POST /v3/code/completions` and `/v4/code/suggestions` take a [`ComponentBody`].
 
-use serde_json::{Map, Value};
-
 use super::invalid::{Invalid, Loc};
 use super::metadata::{ModelMetadata, ModelSelection};
 use super::read::Reader;
+use super::tree::{Map, Value};
 use crate::model::{ChatMessage, Role};
 
 /// Limit of the code above and of the code below the cursor, in characters each.
@@ -27,7 +26,7 @@ pub struct CurrentCode {
 }
 
 impl CurrentCode {
-    fn read(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<Self> {
+    fn read(reader: &mut Reader, map: &mut Map) -> Option<Self> {
         let file_name = reader.required(map, "file_name", 255);
         let above = reader.required(map, "content_above_cursor", CODE_LIMIT);
         let below = reader.required(map, "content_below_cursor", CODE_LIMIT);
@@ -51,7 +50,7 @@ pub enum CodePrompt {
 }
 
 impl CodePrompt {
-    fn read(reader: &mut Reader, map: &mut Map<String, Value>, max: usize) -> Option<Self> {
+    fn read(reader: &mut Reader, map: &mut Map, max: usize) -> Option<Self> {
         if matches!(map.get("prompt"), Some(Value::Array(_))) {
             let messages = read_messages(reader, map, "prompt", max);
             return Some(CodePrompt::Messages(messages)).filter(|p| *p != CodePrompt::Messages(Vec::new()));
@@ -61,12 +60,7 @@ impl CodePrompt {
 }
 
 /// A conversation of at most 100 messages of at most `max` characters each.
-pub(super) fn read_messages(
-    reader: &mut Reader,
-    map: &mut Map<String, Value>,
-    key: &str,
-    max: usize,
-) -> Vec<ChatMessage> {
+pub(super) fn read_messages(reader: &mut Reader, map: &mut Map, key: &str, max: usize) -> Vec<ChatMessage> {
     reader.list(map, key, 100, |reader, map| {
         let role = reader.required(map, "role", 32);
         let content = reader.required(map, "content", max);
@@ -95,7 +89,7 @@ pub struct CodeContext {
 }
 
 impl CodeContext {
-    fn read(reader: &mut Reader, map: &mut Map<String, Value>, max: usize) -> Option<Self> {
+    fn read(reader: &mut Reader, map: &mut Map, max: usize) -> Option<Self> {
         let kind = reader.required(map, "type", 1024);
         let name = reader.required(map, "name", 1024);
         let content = reader.required(map, "content", max);
@@ -132,7 +126,7 @@ impl CompletionBody {
         Reader::body(body, |reader, map| {
             let prompt_version = match map.get("prompt_version") {
                 None | Some(Value::Null) => 1,
-                Some(value) => match value.as_u64() {
+                Some(value) => match value.as_number().and_then(serde_json::Number::as_u64) {
                     Some(version @ 1..=3) => u8::try_from(version).unwrap_or(1),
                     _ => {
                         reader.fault("prompt_version", "Input should be 1, 2 or 3", "literal_error");
@@ -170,7 +164,7 @@ impl CompletionBody {
         })
     }
 
-    fn model_fields(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<ModelMetadata> {
+    fn model_fields(reader: &mut Reader, map: &mut Map) -> Option<ModelMetadata> {
         let provider = reader.text(map, "model_provider", 255);
         if let Some(name) = provider.as_deref() {
             let known = ["anthropic", "vertex-ai", "litellm", "codestral", "fireworks_ai", "amazon_q", "gitlab"];
@@ -239,7 +233,7 @@ pub struct PromptEnhancer {
 }
 
 impl PromptEnhancer {
-    fn read(_: &mut Reader, map: &mut Map<String, Value>) -> Option<Self> {
+    fn read(_: &mut Reader, map: &mut Map) -> Option<Self> {
         let examples = match map.get_mut("examples_array").map(Value::take) {
             Some(Value::Array(items)) => items
                 .iter()
@@ -347,7 +341,7 @@ impl ComponentBody {
             } else {
                 reader.fault("prompt_components", "List should have at least 1 item", "too_short");
             }
-            let first = map.get("prompt_components").and_then(|items| items.get(0)?.get("type")?.as_str());
+            let first = map.get("prompt_components").and_then(|items| items.as_array()?.first()?.get("type")?.as_str());
             let context_first = first == Some("code_context");
             let parts = reader.list(map, "prompt_components", 100, read_part);
             let metadata = reader.object(map, "model_metadata", ModelMetadata::read);
@@ -379,7 +373,7 @@ impl ComponentBody {
     }
 }
 
-fn read_part(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<Part> {
+fn read_part(reader: &mut Reader, map: &mut Map) -> Option<Part> {
     reader.object(map, "metadata", |reader, map| {
         reader.text(map, "source", 255);
         reader.text(map, "version", 255);
@@ -417,7 +411,7 @@ fn read_part(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<Part> 
     }
 }
 
-fn read_editor(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<EditorPayload> {
+fn read_editor(reader: &mut Reader, map: &mut Map) -> Option<EditorPayload> {
     let current_file = CurrentCode::read(reader, map);
     let stream = reader.flag(map, "stream");
     Some(EditorPayload { current_file: current_file?, stream })

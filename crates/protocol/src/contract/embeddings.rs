@@ -1,11 +1,11 @@
 //! Body and answer of `POST /v1/embeddings/code_embeddings`, also at `…/index` and `…/search` (GitLab 19.x).
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::invalid::Invalid;
 use super::metadata::{ModelMetadata, ModelSelection};
 use super::read::Reader;
+use super::tree::Value;
 use crate::family::Family;
 
 /// Most texts of one call, the limit of OpenAI's own interface.

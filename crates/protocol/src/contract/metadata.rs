@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use super::invalid::Invalid;
 use super::read::Reader;
+use super::tree::Map;
 use crate::family::Family;
 use crate::identifier::Identifier;
 
@@ -62,7 +61,7 @@ pub struct ModelSelection {
 }
 
 impl ModelMetadata {
-    pub(super) fn read(reader: &mut Reader, map: &mut Map<String, Value>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader, map: &mut Map) -> Option<Self> {
         Some(ModelMetadata {
             provider: reader.text(map, "provider", 255),
             name: reader.text(map, "name", 255),

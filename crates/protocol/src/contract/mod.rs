@@ -14,6 +14,7 @@ mod metadata;
 mod prompt;
 mod read;
 mod search;
+mod tree;
 
 pub use answers::{
     Choice, CodeAnswer, ModelInfo, code_answer_v2, code_answer_v3, prompt_answer_v1, prompt_answer_v2, prompt_line_v2,
@@ -32,3 +33,4 @@ pub use invalid::{Invalid, InvalidItem, Loc};
 pub use metadata::{ApiKey, ModelMetadata, ModelSelection};
 pub use prompt::PromptBody;
 pub use search::{SearchBody, SearchResult, search_answer};
+pub use tree::{Map, Value};

@@ -1,16 +1,15 @@
 //! Body of `POST /v1/prompts/{prompt_id}` and `/v2/prompts/{prompt_id}`.
 
-use serde_json::{Map, Value};
-
 use super::invalid::Invalid;
 use super::metadata::{ModelMetadata, ModelSelection};
 use super::read::Reader;
+use super::tree::{Map, Value};
 
 /// A call of a named prompt.
 #[derive(Clone, PartialEq)]
 pub struct PromptBody {
     /// The prompt's variables, any JSON; all are optional to our prompts.
-    pub inputs: Map<String, Value>,
+    pub inputs: Map,
     /// Version constraint; absent is `^1.0.0`.
     pub prompt_version: Option<String>,
     /// The answer is wanted in pieces.

@@ -1,8 +1,7 @@
 //! Reads fields out of a JSON object, gathering every fault with its place.
 
-use serde_json::{Map, Value};
-
 use super::invalid::{Invalid, InvalidItem, Loc};
+use super::tree::{Map, Value};
 
 /// More faults than this are not listed: a body of 100 bad components must not make a long answer.
 const MOST_FAULTS: usize = 20;
@@ -16,10 +15,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Parses `body` and hands its object to `read`; the result counts only when no fault was found.
-    pub(super) fn body<T>(
-        body: &[u8],
-        read: impl FnOnce(&mut Reader, &mut Map<String, Value>) -> Option<T>,
-    ) -> Result<T, Invalid> {
+    pub(super) fn body<T>(body: &[u8], read: impl FnOnce(&mut Reader, &mut Map) -> Option<T>) -> Result<T, Invalid> {
         let Ok(Value::Object(mut map)) = serde_json::from_slice(body) else { return Err(Invalid::not_json()) };
         let mut reader = Reader { place: vec![Loc::Key("body".into())], faults: Vec::new() };
         match read(&mut reader, &mut map) {
@@ -47,7 +43,7 @@ impl Reader {
     }
 
     /// A string of at most `max` characters, or `None` when absent or null.
-    pub(super) fn text(&mut self, map: &mut Map<String, Value>, key: &str, max: usize) -> Option<String> {
+    pub(super) fn text(&mut self, map: &mut Map, key: &str, max: usize) -> Option<String> {
         match map.get_mut(key).map(Value::take) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) if within(&text, max) => Some(text),
@@ -63,7 +59,7 @@ impl Reader {
     }
 
     /// A string that must be there.
-    pub(super) fn required(&mut self, map: &mut Map<String, Value>, key: &str, max: usize) -> Option<String> {
+    pub(super) fn required(&mut self, map: &mut Map, key: &str, max: usize) -> Option<String> {
         if matches!(map.get(key), None | Some(Value::Null)) {
             self.fault(key, "Field required", "missing");
             return None;
@@ -72,7 +68,7 @@ impl Reader {
     }
 
     /// A boolean; absent and null are false.
-    pub(super) fn flag(&mut self, map: &Map<String, Value>, key: &str) -> bool {
+    pub(super) fn flag(&mut self, map: &Map, key: &str) -> bool {
         match map.get(key) {
             None | Some(Value::Null) => false,
             Some(Value::Bool(value)) => *value,
@@ -84,18 +80,13 @@ impl Reader {
     }
 
     /// A whole number within `range`; `None` when absent or null.
-    pub(super) fn integer(
-        &mut self,
-        map: &Map<String, Value>,
-        key: &str,
-        range: std::ops::RangeInclusive<u32>,
-    ) -> Option<u32> {
+    pub(super) fn integer(&mut self, map: &Map, key: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
         let value = map.get(key).filter(|value| !value.is_null())?;
-        if !value.is_i64() && !value.is_u64() {
+        let Some(number) = value.as_number().filter(|number| number.is_i64() || number.is_u64()) else {
             self.fault(key, "Input should be a valid integer", "int_type");
             return None;
-        }
-        let number = value.as_i64().unwrap_or(i64::MAX);
+        };
+        let number = number.as_i64().unwrap_or(i64::MAX);
         match u32::try_from(number) {
             Ok(number) if range.contains(&number) => Some(number),
             _ if number < i64::from(*range.start()) => {
@@ -114,13 +105,8 @@ impl Reader {
     }
 
     /// A number within `range`; `None` when absent or null.
-    pub(super) fn number(
-        &mut self,
-        map: &Map<String, Value>,
-        key: &str,
-        range: std::ops::RangeInclusive<f64>,
-    ) -> Option<f64> {
-        match map.get(key).filter(|value| !value.is_null())?.as_f64() {
+    pub(super) fn number(&mut self, map: &Map, key: &str, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
+        match map.get(key).filter(|value| !value.is_null())?.as_number().and_then(serde_json::Number::as_f64) {
             Some(number) if range.contains(&number) => Some(number),
             Some(_) => {
                 let msg = format!("Input should be between {} and {}", range.start(), range.end());
@@ -137,7 +123,7 @@ impl Reader {
     /// A list of `least` to `most` strings of at most `max` characters each; `None` when absent or null.
     pub(super) fn texts(
         &mut self,
-        map: &mut Map<String, Value>,
+        map: &mut Map,
         key: &str,
         range: std::ops::RangeInclusive<usize>,
         max: usize,
@@ -176,9 +162,9 @@ impl Reader {
     /// An object, read by `read` one place deeper; `None` when absent or null.
     pub(super) fn object<T>(
         &mut self,
-        map: &mut Map<String, Value>,
+        map: &mut Map,
         key: &str,
-        read: impl FnOnce(&mut Self, &mut Map<String, Value>) -> Option<T>,
+        read: impl FnOnce(&mut Self, &mut Map) -> Option<T>,
     ) -> Option<T> {
         match map.get_mut(key).map(Value::take) {
             None | Some(Value::Null) => None,
@@ -193,9 +179,9 @@ impl Reader {
     /// An object that must be there.
     pub(super) fn required_object<T>(
         &mut self,
-        map: &mut Map<String, Value>,
+        map: &mut Map,
         key: &str,
-        read: impl FnOnce(&mut Self, &mut Map<String, Value>) -> Option<T>,
+        read: impl FnOnce(&mut Self, &mut Map) -> Option<T>,
     ) -> Option<T> {
         if matches!(map.get(key), None | Some(Value::Null)) {
             self.fault(key, "Field required", "missing");
@@ -205,7 +191,7 @@ impl Reader {
     }
 
     /// `type` and `metadata` of a component: they must be there within their limits, and nothing more is done with them.
-    pub(super) fn component_head(&mut self, map: &mut Map<String, Value>, max: usize) {
+    pub(super) fn component_head(&mut self, map: &mut Map, max: usize) {
         self.required(map, "type", max);
         self.required_object(map, "metadata", |reader, map| {
             reader.required(map, "source", max);
@@ -217,10 +203,10 @@ impl Reader {
     /// A list of at most `max` objects, each read by `read`; absent and null are empty.
     pub(super) fn list<T>(
         &mut self,
-        map: &mut Map<String, Value>,
+        map: &mut Map,
         key: &str,
         max: usize,
-        mut read: impl FnMut(&mut Self, &mut Map<String, Value>) -> Option<T>,
+        mut read: impl FnMut(&mut Self, &mut Map) -> Option<T>,
     ) -> Vec<T> {
         let items = match map.get_mut(key).map(Value::take) {
             None | Some(Value::Null) => return Vec::new(),
@@ -247,7 +233,7 @@ impl Reader {
     }
 
     /// A string; anything else counts as absent. For fields that only feed a prompt.
-    pub(super) fn string(map: &mut Map<String, Value>, key: &str) -> Option<String> {
+    pub(super) fn string(map: &mut Map, key: &str) -> Option<String> {
         match map.get_mut(key).map(Value::take) {
             Some(Value::String(text)) => Some(text),
             _ => None,
@@ -255,7 +241,7 @@ impl Reader {
     }
 
     /// The strings of a list; anything else in it is left out. For fields that only feed a prompt.
-    pub(super) fn strings(map: &mut Map<String, Value>, key: &str) -> Vec<String> {
+    pub(super) fn strings(map: &mut Map, key: &str) -> Vec<String> {
         match map.get_mut(key).map(Value::take) {
             Some(Value::Array(items)) => {
                 items.into_iter().filter_map(|item| if let Value::String(s) = item { Some(s) } else { None }).collect()

@@ -1,16 +1,19 @@
 //! Whole answers.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::model::{ModelAnswer, StopReason, UpstreamFailure, Usage};
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Answer {
     choices: Option<Vec<Choice>>,
     usage: Option<UsageCounts>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Choice {
     message: Option<Message>,
     // of the completions API
@@ -18,20 +21,43 @@ struct Choice {
     finish_reason: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Message {
     content: Option<Content>,
 }
 
 /// `content` of a message: a string, or a list of parts.
-#[derive(Deserialize)]
-#[serde(untagged)]
 pub(super) enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
-#[derive(Deserialize)]
+/// Read without the detour over a tree of values that an untagged `enum` takes: each chunk of a stream has one.
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Content;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of parts")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Content, E> {
+                Ok(Content::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Content, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(parts)).map(Content::Parts)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+#[derive(serde::Deserialize)]
 pub(super) struct Part {
     text: Option<String>,
 }
@@ -45,7 +71,7 @@ impl Content {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 pub(super) struct UsageCounts {
     #[serde(default)]
     prompt_tokens: Option<u64>,
@@ -55,7 +81,7 @@ pub(super) struct UsageCounts {
     prompt_tokens_details: Option<PromptDetails>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 pub(super) struct PromptDetails {
     #[serde(default)]
     cached_tokens: Option<u64>,

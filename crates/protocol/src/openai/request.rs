@@ -1,11 +1,9 @@
 //! Request bodies.
 
-use serde_json::{Map, Value, json};
-
 use crate::capability::{Capability, TokenLimit};
 use crate::fim::FimFormat;
+use crate::json::{Object, write_text};
 use crate::model::{FillInMiddle, ModelRequest};
-use crate::number::short;
 
 /// How the answer is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,74 +17,86 @@ pub enum StreamMode {
     },
 }
 
-/// The body of `chat/completions`. `request` must have gone through [`crate::capability::adapt`]; `model` is the
+/// Beyond the texts: names, parameters, stop sequences.
+const FRAME: usize = 1024;
+
+/// The body of `chat/completions`, as JSON. `request` must have gone through [`crate::capability::adapt`]; `model` is the
 /// server's name of the model (the Azure deployment).
-pub fn chat_body(request: &ModelRequest, model: &str, mode: StreamMode, capability: &Capability) -> Value {
-    let mut body = Map::new();
-    body.insert("model".into(), model.into());
-    let messages: Vec<Value> =
-        request.messages.iter().map(|m| json!({ "role": m.role.as_str(), "content": m.content })).collect();
-    body.insert("messages".into(), Value::Array(messages));
+pub fn chat_body(request: &ModelRequest, model: &str, mode: StreamMode, capability: &Capability) -> Vec<u8> {
+    let texts: usize = request.messages.iter().map(|message| message.content.len()).sum();
+    // an eighth more for what is escaped
+    let mut body = Object::new(texts + texts / 8 + FRAME);
+    body.text("model", model);
+    let out = body.field("messages");
+    out.push(b'[');
+    for (at, message) in request.messages.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b"{\"role\":\"" } else { b",{\"role\":\"" });
+        out.extend_from_slice(message.role.as_str().as_bytes());
+        out.extend_from_slice(b"\",\"content\":");
+        write_text(out, &message.content);
+        out.push(b'}');
+    }
+    out.push(b']');
     let limit = match capability.token_limit {
         TokenLimit::MaxTokens => "max_tokens",
         TokenLimit::MaxCompletionTokens => "max_completion_tokens",
     };
-    body.insert(limit.into(), request.max_tokens.into());
+    body.value(limit, request.max_tokens);
     sampling(&mut body, request);
     streaming(&mut body, mode);
     if request.continue_final_message {
-        body.insert("continue_final_message".into(), true.into());
-        body.insert("add_generation_prompt".into(), false.into());
+        body.value("continue_final_message", true);
+        body.value("add_generation_prompt", false);
     }
-    Value::Object(body)
+    body.end()
 }
 
-/// The body of `completions` for code with a gap. `model` is the server's name of the model; `format` writes the gap in
-/// the model's own format ([`crate::fim::format_of`]), `None` sends its two sides as they are, for servers that do so
-/// themselves.
+/// The body of `completions` for code with a gap, as JSON. `model` is the server's name of the model; `format` writes the
+/// gap in the model's own format ([`crate::fim::format_of`]), `None` sends its two sides as they are, for servers that do
+/// so themselves.
 pub fn completions_body(
     request: &ModelRequest,
     fim: &FillInMiddle,
     model: &str,
     mode: StreamMode,
     format: Option<&FimFormat>,
-) -> Value {
-    let mut body = Map::new();
-    body.insert("model".into(), model.into());
+) -> Vec<u8> {
+    let texts = fim.prefix.len() + fim.suffix.len();
+    let mut body = Object::new(texts + texts / 8 + FRAME);
+    body.text("model", model);
     match format {
-        Some(format) => {
-            body.insert("prompt".into(), format.text(&fim.prefix, &fim.suffix).into());
-        }
+        Some(format) => body.text("prompt", &format.text(&fim.prefix, &fim.suffix)),
         None => {
-            body.insert("prompt".into(), fim.prefix.as_str().into());
+            body.text("prompt", &fim.prefix);
             if !fim.suffix.is_empty() {
-                body.insert("suffix".into(), fim.suffix.as_str().into());
+                body.text("suffix", &fim.suffix);
             }
         }
     }
-    body.insert("max_tokens".into(), request.max_tokens.into());
+    body.value("max_tokens", request.max_tokens);
     sampling(&mut body, request);
     streaming(&mut body, mode);
-    Value::Object(body)
+    body.end()
 }
 
-fn sampling(body: &mut Map<String, Value>, request: &ModelRequest) {
+fn sampling(body: &mut Object, request: &ModelRequest) {
+    // a 32-bit number is written as 0.2, not as 0.20000000298023224
     if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), short(temperature));
+        body.value("temperature", temperature);
     }
     if let Some(top_p) = request.top_p {
-        body.insert("top_p".into(), short(top_p));
+        body.value("top_p", top_p);
     }
     if !request.stop.is_empty() {
-        body.insert("stop".into(), json!(request.stop));
+        body.value("stop", &request.stop);
     }
 }
 
-fn streaming(body: &mut Map<String, Value>, mode: StreamMode) {
+fn streaming(body: &mut Object, mode: StreamMode) {
     if let StreamMode::Stream { usage } = mode {
-        body.insert("stream".into(), true.into());
+        body.value("stream", true);
         if usage {
-            body.insert("stream_options".into(), json!({ "include_usage": true }));
+            body.field("stream_options").extend_from_slice(b"{\"include_usage\":true}");
         }
     }
 }
@@ -116,7 +126,7 @@ mod tests {
         let cap = of(&Identifier::parse("custom_openai/m").unwrap(), Family::Mistral);
         let body = chat_body(&request(), "m", StreamMode::Stream { usage: true }, &cap);
         assert_eq!(
-            body.to_string(),
+            String::from_utf8(body).unwrap(),
             r#"{"model":"m","messages":[{"role":"user","content":"q"},{"role":"assistant","content":"Thought:"}],"max_tokens":7,"temperature":0.2,"stop":["x"],"stream":true,"stream_options":{"include_usage":true},"continue_final_message":true,"add_generation_prompt":false}"#
         );
     }
@@ -125,7 +135,8 @@ mod tests {
     fn trap_gpt_5_gets_the_new_name_of_the_token_limit() {
         let cap = of(&Identifier::parse("azure/gpt-5").unwrap(), Family::Gpt);
         let body = chat_body(&request(), "gpt-5", StreamMode::Whole, &cap);
-        assert_eq!((body.get("max_tokens"), &body["max_completion_tokens"]), (None, &json!(7)));
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((body.get("max_tokens"), &body["max_completion_tokens"]), (None, &serde_json::json!(7)));
         assert_eq!(body.get("stream"), None);
     }
 }

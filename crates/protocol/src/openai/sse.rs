@@ -3,6 +3,8 @@
 //! It takes LF, CRLF and CR line ends and characters split between chunks; the result does not depend on where the
 //! chunks are cut.
 
+use std::borrow::Cow;
+
 /// One event: its name (`message` when the stream names none is left empty) and its data lines joined by LF.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SseEvent {
@@ -49,14 +51,20 @@ impl SseDecoder {
                 rest = &rest[1..];
                 continue;
             }
-            let Some(end) = rest.iter().position(|b| matches!(b, b'\n' | b'\r')) else {
+            let Some(end) = memchr::memchr2(b'\n', b'\r', rest) else {
                 self.keep(rest)?;
                 break;
             };
-            self.keep(&rest[..end])?;
+            if self.line.is_empty() && end <= LIMIT {
+                // nearly all lines come whole
+                out.extend(self.end_of_line(&rest[..end])?);
+            } else {
+                self.keep(&rest[..end])?;
+                let line = std::mem::take(&mut self.line);
+                out.extend(self.end_of_line(&line)?);
+            }
             self.after_cr = rest[end] == b'\r';
             rest = &rest[end + 1..];
-            out.extend(self.end_of_line()?);
         }
         Ok(out)
     }
@@ -65,7 +73,8 @@ impl SseDecoder {
     /// `[DONE]`).
     pub fn finish(&mut self) -> Option<SseEvent> {
         if !self.line.is_empty() {
-            self.end_of_line().ok()?;
+            let line = std::mem::take(&mut self.line);
+            self.end_of_line(&line).ok()?;
         }
         self.dispatch()
     }
@@ -78,9 +87,8 @@ impl SseDecoder {
         Ok(())
     }
 
-    fn end_of_line(&mut self) -> Result<Option<SseEvent>, SseTooLong> {
-        let bytes = std::mem::take(&mut self.line);
-        let mut line = String::from_utf8_lossy(&bytes);
+    fn end_of_line(&mut self, bytes: &[u8]) -> Result<Option<SseEvent>, SseTooLong> {
+        let mut line = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         if !std::mem::replace(&mut self.begun, true)
             && let Some(without_bom) = line.strip_prefix('\u{feff}')
         {

@@ -1,5 +1,8 @@
 //! The stream of `chat/completions` chunks.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -8,6 +11,9 @@ use super::body::EventBody;
 use super::error::error_object;
 use super::sse::SseEvent;
 use crate::model::{ModelEvent, StopReason, UpstreamFailure, Usage};
+
+/// Made once: making it takes longer than looking through a chunk.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
 
 #[derive(Deserialize)]
 struct Chunk {
@@ -99,7 +105,7 @@ impl ChatStream {
             return Ok(());
         }
         let broken = |reason: &str| UpstreamFailure::StreamBroken { reason: reason.into() };
-        if data.contains("\"error\"") || event.event == "error" {
+        if ERROR.find(data.as_bytes()).is_some() || event.event == "error" {
             let failure = serde_json::from_str::<Value>(data).ok().and_then(|value| error_object(&value, &[]));
             if let Some(failure) = failure {
                 return Err(if self.begun { broken(&failure.to_string()) } else { failure });

@@ -5,6 +5,8 @@
 pub struct MarkerFilter {
     cut: Vec<&'static str>,
     drop: Vec<(&'static str, bool)>,
+    /// First bytes of all markers: a piece without any of them has nothing to do with one.
+    begins: Vec<u8>,
     held: String,
     closed: bool,
     after_drop: bool,
@@ -14,7 +16,18 @@ impl MarkerFilter {
     /// A filter that ends the text at the first of `cut` and takes out those of `drop`, where it says so with a line end
     /// behind it.
     pub fn new(cut: &[&'static str], drop: &[(&'static str, bool)]) -> Self {
-        MarkerFilter { cut: cut.to_vec(), drop: drop.to_vec(), held: String::new(), closed: false, after_drop: false }
+        let markers = cut.iter().chain(drop.iter().map(|(marker, _)| marker));
+        let mut begins: Vec<u8> = markers.filter_map(|marker| marker.bytes().next()).collect();
+        begins.sort_unstable();
+        begins.dedup();
+        let held = String::new();
+        MarkerFilter { cut: cut.to_vec(), drop: drop.to_vec(), begins, held, closed: false, after_drop: false }
+    }
+
+    /// Whether the filter would give the piece out as it is, and be none the wiser.
+    pub(super) fn passes(&self, piece: &str) -> bool {
+        let waits = self.closed || self.after_drop || !self.held.is_empty();
+        !waits && !piece.bytes().any(|byte| self.begins.contains(&byte))
     }
 
     /// Whether the text has ended at a marker; what comes further is not passed on.
@@ -26,6 +39,9 @@ impl MarkerFilter {
     pub fn push(&mut self, piece: &str) -> String {
         if self.closed {
             return String::new();
+        }
+        if self.passes(piece) {
+            return piece.to_owned();
         }
         self.held.push_str(piece);
         let mut out = String::new();

@@ -26,10 +26,22 @@ impl Steps {
     }
 
     pub(super) fn push(&mut self, piece: &str) -> String {
-        let piece = self.think.push(piece);
-        let piece = self.markers.push(&piece);
-        let piece = self.unescape.push(&piece);
-        self.fences.push(&piece)
+        // most pieces pass most steps as they are, and need not be copied by each
+        let (thought, marked, mended);
+        let mut piece = piece;
+        if !self.think.passes() {
+            thought = self.think.push(piece);
+            piece = &thought;
+        }
+        if !self.markers.passes(piece) {
+            marked = self.markers.push(piece);
+            piece = &marked;
+        }
+        if !self.unescape.passes() {
+            mended = self.unescape.push(piece);
+            piece = &mended;
+        }
+        self.fences.push(piece)
     }
 
     pub(super) fn finish(&mut self) -> String {

@@ -13,6 +13,11 @@ impl Unescape {
         Unescape { on, held: false }
     }
 
+    /// Whether pieces are given out as they are.
+    pub(super) fn passes(&self) -> bool {
+        !self.on
+    }
+
     /// Takes a piece and returns what may be passed on.
     pub fn push(&mut self, piece: &str) -> String {
         if !self.on || piece.is_empty() {

@@ -8,8 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
-
+use crate::contract::{Map, Value};
 use crate::model::{ChatMessage, Role};
 
 /// What a template file got wrong; only ever seen by its author.
@@ -52,11 +51,13 @@ impl Values {
     }
 
     /// The inputs of a body: texts as they are, lists line by line, objects as JSON, null as absent.
-    pub fn from_json(inputs: &Map<String, Value>) -> Self {
+    pub fn from_json(inputs: &Map) -> Self {
         let mut values = Self::new();
-        for (name, value) in inputs {
-            if let Some(text) = as_text(value) {
-                values.set(name, text);
+        for (name, value) in inputs.iter() {
+            match as_text(value) {
+                Some(text) => drop(values.set(name, text)),
+                // of a name that comes twice the last one counts
+                None => drop(values.0.remove(name)),
             }
         }
         values
@@ -99,7 +100,7 @@ fn as_text(value: &Value) -> Option<String> {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
         Value::Array(items) => Some(items.iter().filter_map(as_text).collect::<Vec<_>>().join("\n")),
-        other => Some(other.to_string()),
+        other => Some(serde_json::Value::from(other).to_string()),
     }
 }
 

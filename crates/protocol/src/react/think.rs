@@ -32,6 +32,11 @@ impl ThinkFilter {
         ThinkFilter { held: String::new(), state: State::Open, orphans }
     }
 
+    /// Whether pieces are given out as they are: there is no thought any more.
+    pub(crate) fn passes(&self) -> bool {
+        self.state == State::Passing
+    }
+
     /// Takes a piece and returns what may be passed on.
     pub fn push(&mut self, piece: &str) -> String {
         if self.state == State::Passing {

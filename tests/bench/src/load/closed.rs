@@ -46,6 +46,22 @@ impl Outcome {
     }
 }
 
+/// Asks `count` times, one after the other.
+///
+/// # Errors
+/// An answer was not good.
+pub fn some(address: SocketAddr, requests: &[Vec<u8>], count: u64) -> crate::Fallible<()> {
+    runtime()?.block_on(async {
+        let mut client = Client::new(address);
+        for (number, request) in (0..count).zip(requests.iter().cycle()) {
+            if !client.ask(request).await {
+                return Err(format!("request {number}: status {}", client.reader.status).into());
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Runs `connections` at a time; the requests (different users') go round.
 ///
 /// # Errors
