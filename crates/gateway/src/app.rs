@@ -74,7 +74,7 @@ impl App {
             token_checks: auth.checks.clone(),
             spans: traces.counters.clone(),
         });
-        active.tracer = traces.tracer(active.trace_destination.clone(), None, &active.upstream.http);
+        active.tracer = traces.tracer(active.trace_destination.clone(), None, &active.upstream.http.general);
         let own = settings.tls.files.as_ref().map(|files| tls::reload::load(files, &settings.tls.ciphers, None));
         let app = Self {
             bodies: Memory::new(settings.body_memory, metrics.listeners.clone()),
@@ -113,7 +113,7 @@ impl App {
         let old = self.active();
         let mut new = Active::build(&self.settings, Some(mounted), Some(&old))?;
         let former = old.tracer.as_ref().filter(|_| new.same_way(&old));
-        new.tracer = self.traces.tracer(new.trace_destination.clone(), former, &new.upstream.http);
+        new.tracer = self.traces.tracer(new.trace_destination.clone(), former, &new.upstream.http.general);
         if new.sources.issuers != old.sources.issuers || !new.same_way(&old) {
             self.auth.keys.set_sources(new.sources.clone());
         }

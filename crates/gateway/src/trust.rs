@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use reqwest::Certificate;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -54,9 +53,11 @@ impl Trust {
         Ok(Self { roots: roots.into() })
     }
 
-    /// For reqwest.
-    pub fn certificates(&self) -> Vec<Certificate> {
-        self.roots.iter().filter_map(|root| Certificate::from_der(root).ok()).collect()
+    /// For TLS.
+    pub fn store(&self) -> rustls::RootCertStore {
+        let mut store = rustls::RootCertStore::empty();
+        store.add_parsable_certificates(self.roots.iter().cloned());
+        store
     }
 }
 

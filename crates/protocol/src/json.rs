@@ -36,10 +36,10 @@ fn plain_start(bytes: &[u8]) -> usize {
     const HIGHS: u64 = ONES * 0x80;
     // the lowest set bit is that of the first byte that is zero; bits above it may be wrong
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let mut words = bytes.chunks_exact(8);
+    let (words, rest) = bytes.as_chunks::<8>();
     let mut at = 0;
-    for word in &mut words {
-        let word = word.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    for word in words {
+        let word = u64::from_le_bytes(*word);
         let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
         let special = controls | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c));
         if special != 0 {
@@ -48,7 +48,7 @@ fn plain_start(bytes: &[u8]) -> usize {
         at += 8;
     }
     let plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
-    at + words.remainder().iter().take_while(|byte| plain(byte)).count()
+    at + rest.iter().take_while(|byte| plain(byte)).count()
 }
 
 /// A JSON object that is being written.

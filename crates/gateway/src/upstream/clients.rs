@@ -7,6 +7,7 @@ use duo_gateway_config::Guardrail;
 use http::{HeaderName, HeaderValue};
 
 use super::bedrock::{self, Bedrock};
+use super::caller::Caller;
 use super::google::{self, Tokens};
 use super::way::Way;
 use crate::config_store::LoadError;
@@ -48,7 +49,7 @@ pub struct Clients {
     /// What all places have in common.
     pub common: Common,
     /// The client of the common way.
-    pub http: reqwest::Client,
+    pub http: Caller,
     /// The caller of the common account.
     pub bedrock: Bedrock,
     made: Mutex<Made>,
@@ -56,11 +57,11 @@ pub struct Clients {
 
 #[derive(Default)]
 struct Made {
-    ways: Vec<(Way, reqwest::Client)>,
+    ways: Vec<(Way, Caller)>,
     accounts: Vec<Bedrock>,
     google: Vec<(Way, Arc<Tokens>)>,
     /// Of the last configuration; whatever is not asked for again goes with [`Clients::settle`].
-    spare_ways: Vec<(Way, reqwest::Client)>,
+    spare_ways: Vec<(Way, Caller)>,
     spare_accounts: Vec<Bedrock>,
     spare_google: Vec<(Way, Arc<Tokens>)>,
 }
@@ -87,7 +88,7 @@ impl Clients {
     ///
     /// # Errors
     /// [`LoadError`] when it cannot be gone.
-    pub fn http(&self, way: &Way) -> Result<reqwest::Client, LoadError> {
+    pub fn http(&self, way: &Way) -> Result<Caller, LoadError> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).http(way)
     }
 
@@ -123,12 +124,12 @@ impl Clients {
 }
 
 impl Made {
-    fn http(&mut self, way: &Way) -> Result<reqwest::Client, LoadError> {
+    fn http(&mut self, way: &Way) -> Result<Caller, LoadError> {
         if let Some((_, client)) = self.ways.iter().find(|(known, _)| known == way) {
             return Ok(client.clone());
         }
         let spare = self.spare_ways.iter().find(|(known, _)| known == way).map(|(_, client)| client.clone());
-        let client = spare.map_or_else(|| way.client(), Ok)?;
+        let client = spare.map_or_else(|| way.caller(), Ok)?;
         self.ways.push((way.clone(), client.clone()));
         Ok(client)
     }
@@ -140,7 +141,7 @@ impl Made {
         }
         let made = match self.spare_accounts.iter().find(same) {
             Some(spare) => spare.clone(),
-            None => Bedrock::new(account, way.clone(), self.http(way)?),
+            None => Bedrock::new(account, way.clone(), self.http(way)?.general),
         };
         self.accounts.push(made.clone());
         Ok(made)

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::caller::{CallError, Reply};
 use super::json::{read, unreachable};
 use crate::secret::Secret;
 
@@ -172,7 +173,8 @@ impl Tokens {
                 self.client.post(uri).header("content-type", "application/x-www-form-urlencoded").body(form)
             }
         };
-        let mut response = request.send().await.map_err(|error| match unreachable(&error) {
+        let sent = request.send().await.map(Reply::General).map_err(CallError::General);
+        let mut response = sent.map_err(|error| match unreachable(&error) {
             UpstreamFailure::Unavailable { reason } => {
                 UpstreamFailure::Unavailable { reason: format!("no Google access token: {reason}") }
             }

@@ -17,10 +17,11 @@ use duo_protocol::model::{ChatMessage, ModelAnswer, ModelEvent, ModelRequest, Up
 use duo_protocol::openai::{self, ChatStream, StreamMode, chat_body, completions_body, parse_error, parse_retry_after};
 use futures::{TryStreamExt, stream};
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::AUTHORIZATION;
 use serde_json::Value;
 
-use super::{ModelStream, Place, cause};
+use super::caller::{CallError, Reply, Target};
+use super::{ModelStream, Place};
 use crate::telemetry::Passed;
 use door::{Dialect, Door};
 
@@ -73,25 +74,20 @@ impl Call<'_> {
     }
 
     /// The answer's head, and the key it was asked with.
-    async fn send(&self, mode: StreamMode) -> Result<(reqwest::Response, Option<String>), UpstreamFailure> {
+    async fn send(&self, mode: StreamMode) -> Result<(Reply, Option<String>), UpstreamFailure> {
         let Self { door, request, .. } = self;
-        let (url, body) = self.asked(mode);
-        let mut call =
-            door.client.post(url.clone()).headers(door.headers.clone()).header(CONTENT_TYPE, "application/json");
+        let (to, body) = self.asked(mode);
+        let mut headers = door.headers.clone();
         if door.dialect == Dialect::OpenAi {
-            for (name, value) in [("traceparent", &self.trace.parent), ("tracestate", &self.trace.state)] {
-                if let Some(value) = value {
-                    call = call.header(name, value);
-                }
-            }
+            pass_on(&mut headers, self.trace);
         }
         let mut key = door.key.as_ref().map(|key| key.expose().to_owned());
         if let Some(tokens) = &door.tokens {
             let token = tokens.get().await?;
-            call = call.header(AUTHORIZATION, door::sensitive("Bearer ", token.expose()).ok_or_else(door::bad_key)?);
+            headers.insert(AUTHORIZATION, door::sensitive("Bearer ", token.expose()).ok_or_else(door::bad_key)?);
             key = Some(token.expose().to_owned());
         }
-        let mut response = call.body(body).send().await.map_err(|error| unreachable(&error))?;
+        let mut response = door.client.post(to, headers, body).await.map_err(|error| unreachable(&error))?;
         if response.status().is_success() {
             return Ok((response, key));
         }
@@ -104,12 +100,12 @@ impl Call<'_> {
         Err(cleaned(parse_error(status, retry_after, &body, &request.messages), key.as_deref(), &request.messages))
     }
 
-    fn asked(&self, mode: StreamMode) -> (&reqwest::Url, Vec<u8>) {
+    fn asked(&self, mode: StreamMode) -> (&Target, Vec<u8>) {
         let Self { place, door, request, marks, .. } = self;
         let stream = mode != StreamMode::Whole;
         if let (Some(completions), Some(fim)) = (&door.completions, &request.fim) {
             let body = completions_body(request, fim, &door.model, mode, completions.format.as_ref());
-            return (&completions.url, body);
+            return (&completions.to, body);
         }
         let body = match door.dialect {
             Dialect::OpenAi => chat_body(request, &door.model, mode, &place.capability),
@@ -129,6 +125,15 @@ fn written(body: &Value, request: &ModelRequest) -> Vec<u8> {
     match serde_json::to_writer(&mut bytes, body) {
         Ok(()) => bytes,
         Err(_) => Vec::new(),
+    }
+}
+
+/// Tells a server that speaks OpenAI's protocol of the trace.
+fn pass_on(headers: &mut HeaderMap, trace: &Passed) {
+    for (name, value) in [("traceparent", &trace.parent), ("tracestate", &trace.state)] {
+        if let Some(value) = value {
+            headers.insert(name, value.clone());
+        }
     }
 }
 
@@ -167,7 +172,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Reads a body up to `limit` bytes; a longer one is cut for errors and refused for answers by what parses it.
-pub(super) async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, UpstreamFailure> {
+pub(super) async fn read(response: &mut Reply, limit: usize) -> Result<Vec<u8>, UpstreamFailure> {
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     let mut body = Vec::with_capacity(announced.min(limit).min(MOST_AHEAD));
     while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
@@ -179,9 +184,9 @@ pub(super) async fn read(response: &mut reqwest::Response, limit: usize) -> Resu
     Ok(body)
 }
 
-fn events(response: reqwest::Response, reader: Reader, key: Option<String>, asked: Arc<[ChatMessage]>) -> ModelStream {
+fn events(response: Reply, reader: Reader, key: Option<String>, asked: Arc<[ChatMessage]>) -> ModelStream {
     struct State {
-        response: reqwest::Response,
+        response: Reply,
         reader: Option<Reader>,
         ready: VecDeque<ModelEvent>,
     }
@@ -203,20 +208,20 @@ fn events(response: reqwest::Response, reader: Reader, key: Option<String>, aske
                         state.ready.extend(reader.finish()?);
                     }
                 }
-                Err(error) => return Err(UpstreamFailure::StreamBroken { reason: cause(&error) }),
+                Err(error) => return Err(UpstreamFailure::StreamBroken { reason: error.cause() }),
             }
         }
     });
     Box::pin(events.map_err(clean))
 }
 
-pub(super) fn unreachable(error: &reqwest::Error) -> UpstreamFailure {
+pub(super) fn unreachable(error: &CallError) -> UpstreamFailure {
     if error.is_builder() {
         // nobody was asked: as a failing server it would count against all models
         door::bad_endpoint()
     } else if error.is_timeout() && !error.is_connect() {
         UpstreamFailure::Timeout
     } else {
-        UpstreamFailure::Unavailable { reason: cause(error) }
+        UpstreamFailure::Unavailable { reason: error.cause() }
     }
 }

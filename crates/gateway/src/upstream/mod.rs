@@ -3,6 +3,7 @@
 //! Takes and gives the neutral types of `duo_protocol::model`; knows nothing of GitLab's bodies.
 
 pub mod bedrock;
+pub mod caller;
 mod clients;
 mod declare;
 mod embeddings;

@@ -4,6 +4,12 @@
 
 use std::time::Duration;
 
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::caller::Caller;
 use crate::config_store::LoadError;
 use crate::secret::Secret;
 use crate::trust::Trust;
@@ -13,6 +19,9 @@ use crate::trust::Trust;
 const IDLE: Duration = Duration::from_secs(4);
 /// No connection to a model server or to GitLab within this time: it is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who we say that we are.
+pub(super) const AGENT: &str = concat!("duo-gateway/", env!("CARGO_PKG_VERSION"));
 
 /// How a server is reached.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,8 +81,28 @@ impl ClientCertificate {
         Ok(made)
     }
 
-    fn identity(&self) -> reqwest::Result<reqwest::Identity> {
-        reqwest::Identity::from_pem(self.pem.expose().as_bytes())
+    fn identity(
+        &self,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), rustls::pki_types::pem::Error> {
+        let pem = self.pem.expose().as_bytes();
+        Ok((CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?, PrivateKeyDer::from_pem_slice(pem)?))
+    }
+}
+
+/// Whom a proxy stands in front of.
+pub(super) enum Proxies {
+    Nobody,
+    Everybody,
+    Some(Matcher),
+}
+
+impl Proxies {
+    pub(super) fn intercept(&self, server: &Uri) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Everybody => true,
+            Self::Some(matcher) => matcher.intercept(server).is_some(),
+        }
     }
 }
 
@@ -83,36 +112,66 @@ impl Way {
     ///
     /// # Errors
     /// [`LoadError::File`] when certificates or the proxy cannot be used; never with the proxy's URL.
-    pub fn client(&self) -> Result<reqwest::Client, LoadError> {
-        self.build(reqwest::redirect::Policy::none())
+    pub fn caller(&self) -> Result<Caller, LoadError> {
+        let tls = self.tls()?;
+        let general = self.build(tls.clone(), reqwest::redirect::Policy::none())?;
+        Ok(Caller::new(general, tls, self.proxies(), CONNECT_TIMEOUT, IDLE))
     }
 
     /// The same for key discovery at GitLab: redirects are followed, but only on the same host.
     ///
     /// # Errors
-    /// As [`Way::client`].
+    /// As [`Way::caller`].
     pub fn discovery_client(&self) -> Result<reqwest::Client, LoadError> {
-        self.build(reqwest::redirect::Policy::custom(|attempt| {
-            let from = attempt.previous().last().and_then(reqwest::Url::host_str);
-            if attempt.previous().len() > 3 || from != attempt.url().host_str() {
-                attempt.stop()
-            } else {
-                attempt.follow()
-            }
-        }))
+        self.build(
+            self.tls()?,
+            reqwest::redirect::Policy::custom(|attempt| {
+                let from = attempt.previous().last().and_then(reqwest::Url::host_str);
+                if attempt.previous().len() > 3 || from != attempt.url().host_str() {
+                    attempt.stop()
+                } else {
+                    attempt.follow()
+                }
+            }),
+        )
     }
 
-    fn build(&self, redirects: reqwest::redirect::Policy) -> Result<reqwest::Client, LoadError> {
+    fn tls(&self) -> Result<rustls::ClientConfig, LoadError> {
+        let builder = rustls::ClientConfig::builder().with_root_certificates(self.trust.store());
+        let mut tls = match &self.certificate {
+            None => builder.with_no_client_auth(),
+            Some(certificate) => {
+                let (chain, key) = certificate.identity().map_err(|error| failed("client certificate", &error))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| failed("client certificate", &error))?
+            }
+        };
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(tls)
+    }
+
+    fn proxies(&self) -> Proxies {
+        match &self.proxy {
+            ProxyChoice::Environment => Proxies::Some(Matcher::from_system()),
+            ProxyChoice::None => Proxies::Nobody,
+            ProxyChoice::One(_) => Proxies::Everybody,
+            ProxyChoice::Rules { https, http, except } => {
+                let address = |proxy: &Option<Secret>| proxy.as_ref().map_or("", Secret::expose).to_owned();
+                Proxies::Some(Matcher::builder().https(address(https)).http(address(http)).no(except.as_str()).build())
+            }
+        }
+    }
+
+    fn build(
+        &self,
+        tls: rustls::ClientConfig,
+        redirects: reqwest::redirect::Policy,
+    ) -> Result<reqwest::Client, LoadError> {
         let mut builder = reqwest::Client::builder()
-            .tls_certs_only(self.trust.certificates())
+            .tls_backend_preconfigured(tls)
             .redirect(redirects)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE)
-            .user_agent(concat!("duo-gateway/", env!("CARGO_PKG_VERSION")));
-        if let Some(certificate) = &self.certificate {
-            let identity = certificate.identity().map_err(|error| failed("client certificate", &error))?;
-            builder = builder.identity(identity);
-        }
+            .user_agent(AGENT);
         let unusable = || LoadError::File {
             file: "proxy".to_owned(),
             problem: "is not the URL of an HTTP proxy, such as http://proxy.example.com:3128".to_owned(),
@@ -140,6 +199,6 @@ impl Way {
     }
 }
 
-fn failed(file: &str, error: &reqwest::Error) -> LoadError {
+fn failed(file: &str, error: &(dyn std::error::Error + 'static)) -> LoadError {
     LoadError::File { file: file.to_owned(), problem: super::innermost(error) }
 }

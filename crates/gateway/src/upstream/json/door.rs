@@ -11,13 +11,15 @@ use duo_protocol::identifier::{Identifier, Provider};
 use duo_protocol::model::UpstreamFailure;
 use duo_protocol::vertex::{self, VertexDoor};
 use duo_protocol::{anthropic, failure::phrase};
-use http::header::AUTHORIZATION;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 
+use super::super::Clients;
 use super::super::bedrock::Credentials;
+use super::super::caller::{Caller, Target};
 use super::super::google::Tokens;
-use super::super::{Clients, way::Way};
+use super::super::way::{AGENT, Way};
 use crate::secret::Secret;
 
 /// What servers take for "no key"; some refuse a call without any.
@@ -39,9 +41,9 @@ pub(in super::super) enum Dialect {
 #[derive(Debug)]
 pub(in super::super) struct Door {
     pub(super) dialect: Dialect,
-    pub(super) client: reqwest::Client,
-    pub(super) whole: Url,
-    pub(super) stream: Url,
+    pub(super) client: Caller,
+    pub(super) whole: Target,
+    pub(super) stream: Target,
     /// The key among them, unless it is a token that is renewed.
     pub(super) headers: HeaderMap,
     pub(super) key: Option<Secret>,
@@ -56,7 +58,7 @@ pub(in super::super) struct Door {
 /// The completions API of the server.
 #[derive(Debug)]
 pub(in super::super) struct Completions {
-    pub url: Url,
+    pub to: Target,
     /// `None`: the server writes the model's format itself.
     pub format: Option<FimFormat>,
 }
@@ -69,7 +71,7 @@ pub(in super::super) struct Plan<'a> {
     pub key: Option<&'a Secret>,
     pub connection: &'a Connection,
     pub way: &'a Way,
-    pub client: reqwest::Client,
+    pub client: Caller,
     pub clients: &'a Clients,
 }
 
@@ -99,12 +101,18 @@ impl Plan<'_> {
     }
 
     fn door(&self, dialect: Dialect, whole: Url) -> Door {
+        let whole = self.client.target(whole);
+        let headers = HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (ACCEPT, HeaderValue::from_static("*/*")),
+            (USER_AGENT, HeaderValue::from_static(AGENT)),
+        ]);
         Door {
             dialect,
             client: self.client.clone(),
             stream: whole.clone(),
             whole,
-            headers: HeaderMap::new(),
+            headers,
             key: None,
             tokens: None,
             model: self.identifier.model.clone(),
@@ -130,7 +138,8 @@ impl Plan<'_> {
                     ))
                 })?),
             };
-            door.completions = Some(Completions { url: url(&[base, "/completions"])?, format });
+            let to = self.client.target(url(&[base, "/completions"])?);
+            door.completions = Some(Completions { to, format });
         }
         Ok(door)
     }
@@ -205,9 +214,9 @@ impl Plan<'_> {
             VertexDoor::Mistral | VertexDoor::OpenAi => Dialect::OpenAi,
         };
         let mut door = self.door(dialect, address(false)?);
-        door.stream = address(true)?;
+        door.stream = self.client.target(address(true)?);
         door.model = vertex::body_model(model);
-        door.tokens = Some(self.clients.google(self.way, &self.client));
+        door.tokens = Some(self.clients.google(self.way, &self.client.general));
         Ok(door)
     }
 }
@@ -215,6 +224,10 @@ impl Plan<'_> {
 impl Door {
     fn extra(&mut self, clients: &Clients) {
         for (name, value) in &clients.common.extra_headers {
+            if [ACCEPT, USER_AGENT].contains(name) {
+                // ours stand only where the administrator says nothing
+                self.headers.remove(name);
+            }
             self.headers.append(name, value.clone());
         }
     }

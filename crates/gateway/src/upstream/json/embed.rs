@@ -4,11 +4,10 @@ use duo_protocol::embeddings::{EmbeddingRequest, Embeddings, openai_body, parse_
 use duo_protocol::failure::{cleaned, phrase};
 use duo_protocol::model::UpstreamFailure;
 use duo_protocol::openai::parse_error;
-use http::header::CONTENT_TYPE;
 
 use super::super::embeddings::asked;
 use super::door::{Dialect, Door};
-use super::{MAX_ERROR, read, retry_after, unreachable};
+use super::{MAX_ERROR, pass_on, read, retry_after, unreachable};
 use crate::secret::Secret;
 use crate::telemetry::Passed;
 
@@ -22,7 +21,7 @@ impl Door {
         request: &EmbeddingRequest,
         trace: &Passed,
     ) -> Result<Embeddings, UpstreamFailure> {
-        let mut url = self.whole.clone();
+        let mut url = self.whole.url.clone();
         let Some(base) = url.path().strip_suffix(CHAT).filter(|_| self.dialect == Dialect::OpenAi).map(str::to_owned)
         else {
             let reason = format!(
@@ -34,13 +33,10 @@ impl Door {
         url.set_path(&format!("{base}/embeddings"));
         let clean = |failure| cleaned(failure, self.key.as_ref().map(Secret::expose), &asked(request));
         let body = serde_json::to_vec(&openai_body(&self.model, request)).unwrap_or_default();
-        let mut call = self.client.post(url).headers(self.headers.clone()).header(CONTENT_TYPE, "application/json");
-        for (name, value) in [("traceparent", &trace.parent), ("tracestate", &trace.state)] {
-            if let Some(value) = value {
-                call = call.header(name, value);
-            }
-        }
-        let mut response = call.body(body).send().await.map_err(|error| unreachable(&error))?;
+        let mut headers = self.headers.clone();
+        pass_on(&mut headers, trace);
+        let target = self.client.target(url);
+        let mut response = self.client.post(&target, headers, body).await.map_err(|error| unreachable(&error))?;
         if !response.status().is_success() {
             let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
             let body = read(&mut response, MAX_ERROR).await.unwrap_or_default();
