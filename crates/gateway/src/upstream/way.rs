@@ -93,7 +93,7 @@ impl ClientCertificate {
 pub(super) enum Proxies {
     Nobody,
     Everybody,
-    Some(Matcher),
+    Some(Box<Matcher>),
 }
 
 impl Proxies {
@@ -151,12 +151,13 @@ impl Way {
 
     fn proxies(&self) -> Proxies {
         match &self.proxy {
-            ProxyChoice::Environment => Proxies::Some(Matcher::from_system()),
+            ProxyChoice::Environment => Proxies::Some(Box::new(Matcher::from_system())),
             ProxyChoice::None => Proxies::Nobody,
             ProxyChoice::One(_) => Proxies::Everybody,
             ProxyChoice::Rules { https, http, except } => {
                 let address = |proxy: &Option<Secret>| proxy.as_ref().map_or("", Secret::expose).to_owned();
-                Proxies::Some(Matcher::builder().https(address(https)).http(address(http)).no(except.as_str()).build())
+                let rules = Matcher::builder().https(address(https)).http(address(http)).no(except.as_str());
+                Proxies::Some(Box::new(rules.build()))
             }
         }
     }
