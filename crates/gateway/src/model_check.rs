@@ -77,7 +77,7 @@ pub async fn check(app: &Arc<App>, model: &str, feature: Option<&str>, wait: Dur
             };
             let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
             let ask = |place: &Place| -> ModelRequest {
-                let mut request = prompt_request(prompt.0, &prompt.1, place.family, &date);
+                let mut request = prompt_request(prompt.0, &prompt.1.clone().into(), place.family, &date);
                 request.max_tokens = request.max_tokens.min(TOKENS);
                 request
             };
