@@ -210,7 +210,9 @@ fn model() -> Vec<Case> {
             K,
             "spec",
             "identifier of an OpenAICompatible model must start with \"custom_openai/\", followed by the name under \
-             which the server serves it",
+             which the server serves it; \
+             models of openai/, anthropic/ and bedrock_mantle/ are declared so, too, with the address of their OpenAI-compatible \
+             API (https://…/v1) as endpoint",
             on("OpenAICompatible", "openai/mistral"),
             on("OpenAICompatible", "custom_openai/mistral"),
         ),
