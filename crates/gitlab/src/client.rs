@@ -18,7 +18,7 @@ use crate::{
     rehearsal::Rehearsal,
     schema::{Capabilities, SchemaCache, SchemaKey, parse_version},
     token::{Token, scrub},
-    transport::{Call, CallObserver, ClientConfig, Transport, WriteBudget},
+    transport::{Call, CallObserver, ClientConfig, Gate, Transport, WriteBudget},
     types::{Metadata, Observation},
 };
 
@@ -90,6 +90,13 @@ impl Client {
     /// was looked at, and for a client that does write.
     pub fn rehearsed(&self) -> Option<(Observation, Observation)> {
         self.rehearsal.as_ref().and_then(Rehearsal::seen_and_now)
+    }
+
+    /// Asks `gate` before each request, see [`Gate`].
+    #[must_use]
+    pub fn with_gate(mut self, gate: Gate) -> Self {
+        self.transport.set_gate(gate);
+        self
     }
 
     /// Version and edition. GitLab gives none to the anonymous: then the token is not accepted.

@@ -26,6 +26,23 @@ pub enum Error {
         /// Name of the call.
         operation: &'static str,
     },
+    /// The request was not sent: whoever keeps the pace of calls to this GitLab held it back. It says the same as what
+    /// it was held back for, so that a condition does not change with every try.
+    #[error("{why}")]
+    HeldBack {
+        /// What GitLab, or the way to it, said last.
+        why: Box<Self>,
+        /// When it may be sent.
+        retry_after: Duration,
+    },
+    /// More requests than are made to one GitLab in an hour.
+    #[error("no more than {per_hour} requests an hour are made to one GitLab; this one waits for its turn")]
+    Paced {
+        /// The limit.
+        per_hour: u32,
+        /// When there is room again.
+        retry_after: Duration,
+    },
     /// No connection: name not resolved, refused, reset.
     #[error("GitLab at {host} cannot be reached: {cause}")]
     Unreachable {
@@ -194,6 +211,8 @@ impl Error {
         match self {
             Self::Configuration { .. } => "InvalidConfiguration",
             Self::WriteNotAllowed { .. } => "NotLeading",
+            Self::HeldBack { why, .. } => why.category(),
+            Self::Paced { .. } => "Paced",
             Self::Unreachable { .. } => "Unreachable",
             Self::Tls { .. } => "TLSFailed",
             Self::Timeout { .. } => "Timeout",
@@ -220,6 +239,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after } | Self::ServerError { retry_after, .. } => *retry_after,
+            Self::HeldBack { retry_after, .. } | Self::Paced { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -230,6 +250,8 @@ impl Error {
         matches!(
             self,
             Self::WriteNotAllowed { .. }
+                | Self::HeldBack { .. }
+                | Self::Paced { .. }
                 | Self::Unreachable { .. }
                 | Self::Timeout { .. }
                 | Self::RateLimited { .. }

@@ -38,7 +38,7 @@ pub use error::{Error, Result};
 pub use rehearsal::REHEARSED_ID;
 pub use schema::{Capabilities, SchemaCache, Source};
 pub use token::Token;
-pub use transport::{CallObserver, CallOutcome, ClientConfig, WriteBudget};
+pub use transport::{CallObserver, CallOutcome, ClientConfig, Entered, Entering, Gate, WriteBudget};
 pub use types::{
     AddOn, ApiToken, DuoSettings, FeatureProvider, FeatureSetting, License, Metadata, ModelInput, ModelProvider,
     Observation, PLACEHOLDER_ENDPOINT, Probe, Rights, SelfHostedModel, SettingsInput, TokenInfo, normalize_text,

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
@@ -35,6 +35,27 @@ pub type CallObserver = Arc<dyn Fn(CallOutcome) + Send + Sync>;
 /// Asked right before each write is sent: how long it may take, `None` when it may not be sent at all. The place for a
 /// leader's lease: no write starts after the renewal deadline, and each ends before the lease does.
 pub type WriteBudget = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
+
+/// Asked before each request, for whoever keeps the pace of calls to this GitLab: waits for the request's turn, or says
+/// why it may not be sent now ([`Error::HeldBack`]).
+pub type Gate = Arc<dyn Fn(Entering) -> BoxFuture<'static, Result<Entered>> + Send + Sync>;
+
+/// What a [`Gate`] knows of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entering {
+    /// Name of the GraphQL operation, or of the REST resource.
+    pub operation: &'static str,
+    /// GitLab itself waits for others in it.
+    pub long: bool,
+}
+
+/// Leave for one request.
+pub struct Entered {
+    /// It must not take longer than this.
+    pub within: Option<Duration>,
+    /// Called with how it ended; not called for one that was dropped.
+    pub ended: Box<dyn FnOnce(Option<&Error>) + Send>,
+}
 
 /// How to reach one GitLab.
 #[derive(Clone)]
@@ -73,6 +94,7 @@ pub(crate) struct Transport {
     timeout: Duration,
     observer: Option<CallObserver>,
     write_budget: Option<WriteBudget>,
+    gate: Option<Gate>,
 }
 
 impl Transport {
@@ -110,6 +132,7 @@ impl Transport {
             timeout: request_timeout,
             observer: None,
             write_budget: None,
+            gate: None,
         })
     }
 
@@ -119,6 +142,10 @@ impl Transport {
 
     pub(crate) fn set_write_budget(&mut self, budget: WriteBudget) {
         self.write_budget = Some(budget);
+    }
+
+    pub(crate) fn set_gate(&mut self, gate: Gate) {
+        self.gate = Some(gate);
     }
 
     pub(crate) fn token(&self) -> &Token {
@@ -136,34 +163,46 @@ impl Transport {
 
     /// Posts a GraphQL body and returns the whole bounded answer of an HTTP 200.
     pub(crate) async fn post_graphql(&self, call: Call<'_>, body: Vec<u8>) -> Result<Bytes> {
-        let started = std::time::Instant::now();
-        let result = async {
+        self.through_gate(call, |call| async move {
             let response = self.send(call, self.http.post(self.graphql.clone()), Some(body)).await?;
             self.read(call, response, ANSWER_LIMIT).await
-        }
-        .await;
-        self.observe(call.operation, started.elapsed(), result.as_ref().err());
-        result
+        })
+        .await
     }
 
     /// Posts a GraphQL body and returns the answer of an HTTP 200 for streaming.
     pub(crate) async fn post_graphql_streaming(&self, call: Call<'_>, body: Vec<u8>) -> Result<reqwest::Response> {
-        let started = std::time::Instant::now();
-        let result = self.send(call, self.http.post(self.graphql.clone()), Some(body)).await;
-        self.observe(call.operation, started.elapsed(), result.as_ref().err());
-        result
+        self.through_gate(call, |call| self.send(call, self.http.post(self.graphql.clone()), Some(body))).await
     }
 
     /// Reads a REST resource below `/api/v4/`.
     pub(crate) async fn get_rest(&self, call: Call<'_>, path: &str) -> Result<Bytes> {
-        let started = std::time::Instant::now();
-        let result = async {
+        self.through_gate(call, |call| async move {
             let url = self.rest.join(path).map_err(|e| configuration(format!("REST path `{path}`: {e}")))?;
             let response = self.send(call, self.http.get(url), None).await?;
             self.read(call, response, ANSWER_LIMIT).await
+        })
+        .await
+    }
+
+    /// Makes a request when its turn has come, and tells how it ended.
+    async fn through_gate<'a, T, F>(&self, mut call: Call<'a>, request: impl FnOnce(Call<'a>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let entered = match &self.gate {
+            None => None,
+            Some(gate) => Some(gate(Entering { operation: call.operation, long: call.timeout > self.timeout }).await?),
+        };
+        if let Some(within) = entered.as_ref().and_then(|entered| entered.within) {
+            call.timeout = call.timeout.min(within);
         }
-        .await;
+        let started = std::time::Instant::now();
+        let result = request(call).await;
         self.observe(call.operation, started.elapsed(), result.as_ref().err());
+        if let Some(entered) = entered {
+            (entered.ended)(result.as_ref().err());
+        }
         result
     }
 

@@ -97,6 +97,9 @@ pub struct RunArgs {
     /// How long a deletion keeps trying to reach GitLab before it lets go, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = GITLAB_GONE_SECONDS, hide = true)]
     pub gitlab_gone_after: i64,
+    /// Most calls in an hour to one GitLab; GitLab's own throttle of a user is 7200 where it is switched on.
+    #[arg(long, value_name = "CALLS", default_value_t = 5400, value_parser = clap::value_parser!(u32).range(60..=1_000_000))]
+    pub gitlab_calls_per_hour: u32,
     /// Image of gateways whose resource names none.
     #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE", default_value = GATEWAY_IMAGE)]
     pub gateway_image: String,

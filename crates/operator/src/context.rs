@@ -1,20 +1,21 @@
 //! What all reconcilers share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use duo_api::annotations::{EXTERNAL_ID, EXTERNAL_INSTANCE};
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use duo_core::claims::Claimant;
 use duo_core::deletion::Patience;
 use duo_core::ownership::Home;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use crate::contests::Contests;
 use crate::error::Error;
 use crate::report::Reporter;
 use crate::session::Sessions;
+use crate::watches::Stores;
 
 /// Shared by all reconcilers.
 pub(crate) struct Context {
@@ -24,12 +25,8 @@ pub(crate) struct Context {
     pub applier: duo_runtime::apply::Applier,
     /// Conversations with GitLab.
     pub sessions: Sessions,
-    /// All AIGateways.
-    pub gateways: Store<AIGateway>,
-    /// All SelfHostedModels.
-    pub models: Store<SelfHostedModel>,
-    /// All FeatureAssignments.
-    pub assignments: Store<FeatureAssignment>,
+    /// All resources, as the watches saw them last.
+    pub stores: Stores,
     /// Status and events.
     pub reporter: Reporter,
     /// Whether this process may write to GitLab.
@@ -53,30 +50,20 @@ pub(crate) struct Context {
 impl Context {
     /// The gateway of this namespace and name.
     pub(crate) fn gateway(&self, namespace: &str, name: &str) -> Option<Arc<AIGateway>> {
-        self.gateways.get(&ObjectRef::new(name).within(namespace))
+        self.stores.gateways.get(&ObjectRef::new(name).within(namespace))
     }
 
     /// Models of a gateway, oldest first.
     pub(crate) fn models_of(&self, namespace: &str, gateway: &str) -> Vec<Arc<SelfHostedModel>> {
-        let mut models: Vec<_> = self
-            .models
-            .state()
-            .into_iter()
-            .filter(|model| model.namespace().as_deref() == Some(namespace) && model.spec.gateway_ref.name == gateway)
-            .collect();
-        models.sort_by_key(|model| claimant(model.as_ref()));
+        let mut models = self.stores.models_of(namespace, gateway);
+        models.sort_by_cached_key(|model| claimant(model.as_ref()));
         models
     }
 
     /// Assignments of a gateway, oldest first.
     pub(crate) fn assignments_of(&self, namespace: &str, gateway: &str) -> Vec<Arc<FeatureAssignment>> {
-        let mut assignments: Vec<_> = self
-            .assignments
-            .state()
-            .into_iter()
-            .filter(|item| item.namespace().as_deref() == Some(namespace) && item.spec.gateway_ref.name == gateway)
-            .collect();
-        assignments.sort_by_key(|item| claimant(item.as_ref()));
+        let mut assignments = self.stores.assignments_of(namespace, gateway);
+        assignments.sort_by_cached_key(|item| claimant(item.as_ref()));
         assignments
     }
 
@@ -90,16 +77,9 @@ impl Context {
         if self.leadership.is_valid() { Ok(()) } else { Err(Error::NotLeading) }
     }
 
-    /// The resync period, spread by up to a tenth so that not all objects look at GitLab in the same second.
-    pub(crate) fn resync_jittered(&self, object: &impl Resource) -> Duration {
-        let seed: u32 = object
-            .meta()
-            .uid
-            .as_deref()
-            .unwrap_or_default()
-            .bytes()
-            .fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-        self.resync.mul_f64(0.9 + f64::from(seed % 1000) / 5000.0)
+    /// When the resources of this gateway are looked at again without a trigger.
+    pub(crate) fn resync_of(&self, namespace: &str, gateway: &str) -> Duration {
+        self.sessions.rhythm(namespace, gateway).until_next(Instant::now())
     }
 }
 

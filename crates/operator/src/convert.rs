@@ -15,25 +15,10 @@ pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) ->
             families: capabilities.families.iter().map(|key| key.to_uppercase()).collect(),
             features: capabilities.features.iter().map(|key| key.to_uppercase()).collect(),
         },
-        settings: observation.settings.map(|settings| observed::Settings {
-            gateway_url: settings.ai_gateway_url,
-            timeout_seconds: settings.timeout_seconds,
-            agent_platform_url: settings.agent_platform_url,
-        }),
+        settings: observation.settings.map(settings),
         // Without the list of features the token lacks a right: then nothing may be concluded from what is not listed.
         models: observation.models.filter(|_| observation.features.is_some()).map(|models| {
-            models
-                .into_iter()
-                .map(|model| observed::Model {
-                    id: model.id,
-                    name: model.name,
-                    family: model.family,
-                    endpoint: model.endpoint,
-                    identifier: model.identifier,
-                    provider: model.provider.map(|provider| provider.as_graphql().to_owned()),
-                    has_api_token: model.has_api_token,
-                })
-                .collect()
+            models.into_iter().map(model).collect()
         }),
         features: observation
             .features
@@ -47,6 +32,28 @@ pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) ->
                 families: feature.compatible_llms.iter().map(|family| family.to_lowercase()).collect(),
             })
             .collect(),
+    }
+}
+
+/// The settings in the words of the decisions.
+pub(crate) fn settings(settings: duo_gitlab::DuoSettings) -> observed::Settings {
+    observed::Settings {
+        gateway_url: settings.ai_gateway_url,
+        timeout_seconds: settings.timeout_seconds,
+        agent_platform_url: settings.agent_platform_url,
+    }
+}
+
+/// One model in the words of the decisions.
+pub(crate) fn model(model: duo_gitlab::SelfHostedModel) -> observed::Model {
+    observed::Model {
+        id: model.id,
+        name: model.name,
+        family: model.family,
+        endpoint: model.endpoint,
+        identifier: model.identifier,
+        provider: model.provider.map(|provider| provider.as_graphql().to_owned()),
+        has_api_token: model.has_api_token,
     }
 }
 

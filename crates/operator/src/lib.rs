@@ -3,6 +3,7 @@
 //! One reconcile is: observe, validate, render or plan, apply or act, report. Only `act` writes to GitLab, and only
 //! under a valid lease.
 
+mod aside;
 mod assignment;
 pub mod cli;
 mod contests;
@@ -14,8 +15,10 @@ mod error;
 mod gateway;
 mod inputs;
 mod model;
+mod pace;
 mod report;
 mod rights;
+mod rhythm;
 pub mod run;
 mod session;
 mod watches;

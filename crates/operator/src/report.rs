@@ -132,9 +132,9 @@ fn edges<'a>(before: &[Condition], findings: &'a [Finding]) -> Vec<&'a Finding> 
                 let drift = finding.reason == "Drifted" && old.message != finding.message;
                 old.status != finding.status || old.reason != finding.reason || drift
             });
-            // While an object comes up, what does not hold yet is no news; Ready=False with a reason is.
+            // While an object comes up, what holds and what does not hold yet is no news, only whether it is Ready.
             let first = old.is_none_or(|old| old.status == ConditionStatus::Unknown);
-            let worth = finding.status == ConditionStatus::True || !first || finding.type_ == READY;
+            let worth = !first || finding.type_ == READY;
             changed && worth
         })
         .collect();

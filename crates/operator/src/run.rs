@@ -20,14 +20,22 @@ use tokio_util::sync::DropGuard;
 use crate::cli::RunArgs;
 use crate::context::Context;
 use crate::error::{Error, Next};
+use crate::pace::Paces;
 use crate::report::Reporter;
 use crate::session::Sessions;
-use crate::{assignment, gateway, model, watches};
+use crate::{aside, assignment, gateway, model, watches};
 
 /// Name of the Lease, and of this controller in events and metrics.
 pub(crate) const NAME: &str = "duo-operator";
-/// Objects of a kind that are worked on at the same time.
-const CONCURRENCY: u16 = 16;
+/// Objects of a kind that are worked on at the same time. Most of the time of one is waiting; calls to one GitLab are
+/// bounded by its own gate.
+const CONCURRENCY: u16 = 32;
+/// No reconcile takes longer: each of its calls has a limit, and there are not that many.
+const LONGEST: Duration = Duration::from_secs(600);
+/// A runtime that does not get to this in time is stuck.
+const BEAT: Duration = Duration::from_secs(5);
+/// Silence after which `/livez` fails: several times the longest step between two signs of life.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Changes of one object within this time are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -77,26 +85,37 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     admin::serve_health(args.health_addr, health.clone(), servers.clone())
         .await
         .map_err(listen(args.health_addr, "--health-addr"))?;
-    admin::serve_metrics(args.metrics_addr, metrics.clone(), servers)
+    admin::serve_metrics(args.metrics_addr, metrics.clone(), servers.clone())
         .await
         .map_err(listen(args.metrics_addr, "--metrics-addr"))?;
+
+    tokio::spawn(beat(health.clone(), servers.clone()));
 
     // A standby is ready too: it answers, and an update of the Deployment must not wait for the lease.
     let election = args.leader_elect.then(|| {
         let namespace = args.leader_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned());
-        Election::start(kube.clone(), LeaseConfig::new(&namespace, NAME), stop.clone())
+        let config = LeaseConfig::new(&namespace, NAME);
+        let health = health.clone();
+        let alive = Arc::new(move || health.beat("election", SILENCE));
+        Election::start(kube.clone(), LeaseConfig { alive: Some(alive), ..config }, stop.clone())
     });
     let leadership = election.as_ref().map_or_else(Leadership::always, Election::leadership);
     if election.is_some() {
         health.set_ready("caches", true);
     }
+    // A standby keeps its caches current, so that it works a moment after it has the lease.
+    let mut watching = JoinSet::new();
+    let (work, works) = tokio::sync::watch::channel(false);
+    let watches = watches::start(&kube, &watches::Scope(args.watch_namespace.clone()), works, &mut watching);
     let leads = tokio::select! {
         leads = leadership.wait_until_leader() => leads,
         () = stop.cancelled() => false,
+        what = watching.join_next() => return Err(ended(what)),
     };
     let result = if leads {
         metrics.set_leader(true);
-        lead(&args, kube, &metrics, &health, leadership, stop).await
+        let lead = Lead { metrics: &metrics, health: &health, leadership, watching, work };
+        lead.run(&args, kube, watches, stop).await
     } else {
         Ok(())
     };
@@ -106,104 +125,131 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     result
 }
 
-async fn lead(
-    args: &RunArgs,
-    kube: kube::Client,
-    metrics: &Metrics,
-    health: &admin::Health,
-    leadership: Leadership,
-    stop: CancellationToken,
-) -> Result<(), RunError> {
-    tracing::info!(resync_seconds = args.resync, namespaces = ?args.watch_namespace, "leading");
-    let mut watching = JoinSet::new();
-    let scope = watches::Scope(args.watch_namespace.clone());
-    let (stores, wakes) = watches::start(&kube, &scope, &mut watching);
-    let calls = metrics.calls("gitlab");
-    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| NAME.to_owned());
-    let ctx = Arc::new(Context {
-        applier: duo_runtime::apply::Applier::new(kube.clone(), NAME),
-        sessions: Sessions::new(
-            kube.clone(),
-            Arc::new(move |call: duo_gitlab::CallOutcome| calls.observe(call.operation, call.result, call.duration)),
-            leadership.clone(),
-        ),
-        gateways: stores.gateways.clone(),
-        models: stores.models.clone(),
-        assignments: stores.assignments.clone(),
-        reporter: Reporter::new(events::Publisher::new(kube.clone(), NAME, &instance), metrics),
-        leadership: leadership.clone(),
-        resync: Duration::from_secs(args.resync),
-        patience: args.patience(),
-        contests: crate::contests::Contests::default(),
-        gateway_image: args.gateway_image.clone(),
-        lookout: crate::gateway::Lookout::default(),
-        // Pods are asked directly, never through a proxy.
-        http: reqwest::Client::builder().no_proxy().build().map_err(RunError::Http)?,
-        pods_assumed: false,
-        kube,
-    });
-    let lost = leadership.lost();
-    // All three caches first: a model must not be judged before its siblings and assignments are known.
-    tokio::select! {
-        () = async {
-            let _ = futures::join!(
-                stores.gateways.wait_until_ready(),
-                stores.models.wait_until_ready(),
-                stores.assignments.wait_until_ready(),
-            );
-        } => {}
-        () = stop.cancelled() => return Ok(()),
-        () = lost.cancelled() => return Err(RunError::LeaseLost),
+/// Shows that the runtime gets to its tasks.
+async fn beat(health: admin::Health, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        health.beat("runtime", SILENCE);
+        tokio::time::sleep(BEAT).await;
     }
-    health.set_ready("caches", true);
-    tracing::info!("caches are filled");
+}
 
-    let mut controllers = JoinSet::new();
-    controllers.spawn(control(
-        stores.gateways,
-        ReceiverStream::new(wakes.gateways),
-        Driver::new("AIGateway", metrics, args.resync),
-        Arc::clone(&ctx),
-        stop.clone(),
-        |object, ctx| async move { Box::pin(gateway::reconcile(object, &ctx)).await },
-    ));
-    controllers.spawn(control(
-        stores.models,
-        ReceiverStream::new(wakes.models),
-        Driver::new("SelfHostedModel", metrics, args.resync),
-        Arc::clone(&ctx),
-        stop.clone(),
-        |object, ctx| async move { model::reconcile(object, &ctx).await },
-    ));
-    controllers.spawn(control(
-        stores.assignments,
-        ReceiverStream::new(wakes.assignments),
-        Driver::new("FeatureAssignment", metrics, args.resync),
-        ctx,
-        stop.clone(),
-        |object, ctx| async move { assignment::reconcile(object, &ctx).await },
-    ));
+fn ended(what: Option<Result<&'static str, tokio::task::JoinError>>) -> RunError {
+    RunError::TaskEnded(match what {
+        Some(Ok(name)) => name.to_owned(),
+        Some(Err(error)) => error.to_string(),
+        None => "everything".to_owned(),
+    })
+}
 
-    let ended = |what: Option<Result<&'static str, tokio::task::JoinError>>| {
-        RunError::TaskEnded(match what {
-            Some(Ok(name)) => name.to_owned(),
-            Some(Err(error)) => error.to_string(),
-            None => "everything".to_owned(),
-        })
-    };
-    tokio::select! {
-        () = lost.cancelled() => return Err(RunError::LeaseLost),
-        what = watching.join_next() => return Err(ended(what)),
-        what = controllers.join_next(), if !stop.is_cancelled() => {
-            if !stop.is_cancelled() {
-                return Err(ended(what));
+/// What the leading replica works with.
+struct Lead<'a> {
+    metrics: &'a Metrics,
+    health: &'a admin::Health,
+    leadership: Leadership,
+    watching: JoinSet<&'static str>,
+    /// From `true` on changes wake somebody.
+    work: tokio::sync::watch::Sender<bool>,
+}
+
+impl Lead<'_> {
+    async fn run(
+        self,
+        args: &RunArgs,
+        kube: kube::Client,
+        (stores, wakes, router): (watches::Stores, watches::Wakes, watches::Router),
+        stop: CancellationToken,
+    ) -> Result<(), RunError> {
+        let Self { metrics, health, leadership, mut watching, work } = self;
+        tracing::info!(resync_seconds = args.resync, namespaces = ?args.watch_namespace, "leading");
+        let calls = metrics.calls("gitlab");
+        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| NAME.to_owned());
+        let resync = Duration::from_secs(args.resync);
+        let ctx = Arc::new(Context {
+            applier: duo_runtime::apply::Applier::new(kube.clone(), NAME),
+            sessions: Sessions::new(
+                kube.clone(),
+                Arc::new(move |call: duo_gitlab::CallOutcome| {
+                    calls.observe(call.operation, call.result, call.duration)
+                }),
+                leadership.clone(),
+                Paces::new(resync, args.gitlab_calls_per_hour),
+                resync,
+            ),
+            stores: stores.clone(),
+            reporter: Reporter::new(events::Publisher::new(kube.clone(), NAME, &instance), metrics),
+            leadership: leadership.clone(),
+            resync,
+            patience: args.patience(),
+            contests: crate::contests::Contests::default(),
+            gateway_image: args.gateway_image.clone(),
+            lookout: crate::gateway::Lookout::default(),
+            // Pods are asked directly, never through a proxy.
+            http: reqwest::Client::builder().no_proxy().build().map_err(RunError::Http)?,
+            pods_assumed: false,
+            kube,
+        });
+        let lost = leadership.lost();
+        // All three caches first: a model must not be judged before its siblings and assignments are known.
+        tokio::select! {
+            () = async {
+                let _ = futures::join!(
+                    stores.gateways.wait_until_ready(),
+                    stores.models.wait_until_ready(),
+                    stores.assignments.wait_until_ready(),
+                );
+            } => {}
+            () = stop.cancelled() => return Ok(()),
+            () = lost.cancelled() => return Err(RunError::LeaseLost),
+        }
+        health.set_ready("caches", true);
+        tracing::info!("caches are filled");
+        // Changes wake from now on; what changed until now is woken with everything.
+        let _nobody_else_listens = work.send(true);
+        watching.spawn(async move {
+            router.wake_all().await;
+            std::future::pending().await
+        });
+
+        let mut controllers = JoinSet::new();
+        controllers.spawn(control(
+            stores.gateways,
+            ReceiverStream::new(wakes.gateways),
+            Driver::new("AIGateway", metrics, args.resync),
+            Arc::clone(&ctx),
+            stop.clone(),
+            |object, ctx| async move { Box::pin(gateway::reconcile(object, &ctx)).await },
+        ));
+        controllers.spawn(control(
+            stores.models,
+            ReceiverStream::new(wakes.models),
+            Driver::new("SelfHostedModel", metrics, args.resync),
+            Arc::clone(&ctx),
+            stop.clone(),
+            |object, ctx| async move { model::reconcile(object, &ctx).await },
+        ));
+        controllers.spawn(control(
+            stores.assignments,
+            ReceiverStream::new(wakes.assignments),
+            Driver::new("FeatureAssignment", metrics, args.resync),
+            ctx,
+            stop.clone(),
+            |object, ctx| async move { assignment::reconcile(object, &ctx).await },
+        ));
+
+        tokio::select! {
+            () = lost.cancelled() => return Err(RunError::LeaseLost),
+            what = watching.join_next() => return Err(ended(what)),
+            what = controllers.join_next(), if !stop.is_cancelled() => {
+                if !stop.is_cancelled() {
+                    return Err(ended(what));
+                }
             }
         }
+        // What is under way ends under the lease that it began with.
+        while controllers.join_next().await.is_some() {}
+        tracing::info!("stopped");
+        Ok(())
     }
-    // What is under way ends under the lease that it began with.
-    while controllers.join_next().await.is_some() {}
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// Waits grow to the resync period at most.
@@ -244,9 +290,12 @@ where
                     let running = driver.metrics.start(driver.kind);
                     let key = ObjectRef::from_obj(object.as_ref());
                     let names = (object.namespace().unwrap_or_default(), object.name_any());
-                    let action = match reconcile(object, ctx).await {
-                        Ok(next) => driver.next(key, next, running),
-                        Err(error) => driver.failed(key, &names, &error, running),
+                    let reconcile = tokio::time::timeout(LONGEST, aside::run(reconcile(object, ctx)));
+                    let action = match reconcile.await {
+                        Ok(Some(Ok(next))) => driver.next(key, next, running),
+                        Ok(Some(Err(error))) => driver.failed(key, &names, &error, running),
+                        Ok(None) => driver.set_aside(running),
+                        Err(_) => driver.failed(key, &names, &Error::TooLong(LONGEST), running),
                     };
                     Ok::<_, Infallible>(action)
                 }
@@ -270,6 +319,10 @@ impl<K: Resource<DynamicType = ()>> Driver<K> {
                 running.requeue();
                 Action::requeue(self.backoff.failure(key, asked))
             }
+            Next::BackoffOr(asked, after) => {
+                running.requeue();
+                Action::requeue(self.backoff.failure(key, asked).min(after))
+            }
             Next::After(wait) => {
                 running.success();
                 self.backoff.success(&key);
@@ -281,6 +334,12 @@ impl<K: Resource<DynamicType = ()>> Driver<K> {
                 Action::await_change()
             }
         }
+    }
+
+    /// It would have waited long for somebody else: no failure of its own.
+    fn set_aside(&self, running: duo_runtime::metrics::Running) -> Action {
+        running.requeue();
+        Action::requeue(Duration::from_secs(1).mul_f64(1.0 + 0.5 * duo_runtime::backoff::random()))
     }
 
     fn failed(

@@ -3,6 +3,8 @@
 //! Sessions are shared by all resources of a gateway, so that they look at GitLab together and not each by itself. A
 //! changed token, URL or CA bundle opens a new session; the last good one is kept for deletions whose Secret has gone.
 
+mod look;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,13 +18,22 @@ use duo_runtime::lease::Leadership;
 use kube::ResourceExt;
 use tokio::sync::Mutex;
 
-use crate::convert;
 use crate::error::Error;
 use crate::inputs::{self, InputError};
-use crate::rights;
+use crate::pace::Paces;
+use crate::rhythm::Rhythm;
+use crate::{aside, convert, rights};
+
+pub(crate) use look::Written;
+use look::{Known, Wanted};
 
 /// Limit of one ordinary call to GitLab; below the lease, so that no write outlives the leadership it began under.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A look this old is new enough to write by: own writes since are in it, and GitLab refuses what others made impossible.
+const FRESH: Duration = Duration::from_secs(3);
+/// A reconcile that waits longer for a look that another began makes room for others.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Namespace and name of an AIGateway.
 pub(crate) type GatewayKey = (String, String);
@@ -37,7 +48,10 @@ pub(crate) struct Session {
     /// Typed calls.
     pub client: Client,
     identity: Identity,
-    observation: Mutex<Option<(Instant, Arc<Instance>)>>,
+    rhythm: Rhythm,
+    known: Arc<Known>,
+    /// Who holds it looks.
+    turn: Arc<Mutex<()>>,
     health: Mutex<Option<(Instant, Arc<Vec<Probe>>)>>,
     access: Mutex<Option<(Instant, Access)>>,
     instance_id: std::sync::Mutex<Option<String>>,
@@ -73,19 +87,34 @@ pub(crate) struct Sessions {
     observer: duo_gitlab::CallObserver,
     leadership: Leadership,
     prepare: Option<Prepare>,
+    paces: Paces,
+    start: Instant,
+    resync: Duration,
 }
 
 /// What becomes of a new client before it is used: a dry run takes its hands away.
 pub(crate) type Prepare = Arc<dyn Fn(Client) -> Client + Send + Sync>;
 
 impl Sessions {
-    pub(crate) fn new(kube: kube::Client, observer: duo_gitlab::CallObserver, leadership: Leadership) -> Self {
-        Self { kube, open: Mutex::default(), schemas: SchemaCache::new(), observer, leadership, prepare: None }
+    pub(crate) fn new(
+        kube: kube::Client,
+        observer: duo_gitlab::CallObserver,
+        leadership: Leadership,
+        paces: Paces,
+        resync: Duration,
+    ) -> Self {
+        let (open, schemas, start, prepare) = (Mutex::default(), SchemaCache::new(), Instant::now(), None);
+        Self { kube, open, schemas, observer, leadership, prepare, paces, start, resync }
     }
 
     /// Hands each new client to `prepare`.
     pub(crate) fn prepared(self, prepare: Prepare) -> Self {
         Self { prepare: Some(prepare), ..self }
+    }
+
+    /// When the resources of a gateway are looked at again.
+    pub(crate) fn rhythm(&self, namespace: &str, gateway: &str) -> Rhythm {
+        Rhythm::new(self.start, self.resync, namespace, gateway)
     }
 
     /// The session of a gateway, by the token that its Secret holds now.
@@ -118,6 +147,7 @@ impl Sessions {
             self.schemas.clone(),
         )?
         .with_observer(Arc::clone(&self.observer))
+        .with_gate(self.paces.gate(&identity.url))
         // Asked when a write is sent, not when a reconcile began: no write outlives the lease.
         .with_write_budget(Arc::new({
             let leadership = self.leadership.clone();
@@ -130,7 +160,9 @@ impl Sessions {
         let session = Arc::new(Session {
             client,
             identity,
-            observation: Mutex::default(),
+            rhythm: self.rhythm(&namespace, &gateway.name_any()),
+            known: Arc::default(),
+            turn: Arc::default(),
             health: Mutex::default(),
             access: Mutex::default(),
             instance_id: std::sync::Mutex::default(),
@@ -184,21 +216,45 @@ impl Session {
 
     /// What GitLab holds, not older than `max_age`. Concurrent callers share one look.
     pub(crate) async fn observe(&self, max_age: Duration) -> Result<Arc<Instance>, duo_gitlab::Error> {
+        self.look(Wanted { asked: Instant::now(), max_age, since: None }).await
+    }
+
+    /// What GitLab held when this period's look was made, with what was written here since: good enough to find that
+    /// nothing is to be done.
+    pub(crate) async fn observe_period(&self) -> Result<Arc<Instance>, duo_gitlab::Error> {
         let asked = Instant::now();
-        let mut cached = self.observation.lock().await;
-        if let Some((at, instance)) = cached.as_ref()
-            // A look that began after this caller asked is fresh, whatever it allows.
-            && (*at >= asked || at.elapsed() <= max_age)
-        {
-            return Ok(Arc::clone(instance));
+        self.look(Wanted { asked, max_age: FRESH, since: self.rhythm.last(asked) }).await
+    }
+
+    /// What GitLab holds now, to decide what is written: a look of a moment ago that has all own writes in it, or a new one.
+    pub(crate) async fn observe_to_write(&self) -> Result<Arc<Instance>, duo_gitlab::Error> {
+        self.observe(FRESH).await
+    }
+
+    async fn look(&self, wanted: Wanted) -> Result<Arc<Instance>, duo_gitlab::Error> {
+        if let Some(known) = self.known.get(wanted) {
+            return known;
         }
-        let began = Instant::now();
-        *cached = None;
-        let observation = self.client.observe().await?;
-        let capabilities = self.client.capabilities().await?;
-        let instance = Arc::new(convert::instance(observation, &capabilities));
-        *cached = Some((began, Arc::clone(&instance)));
-        Ok(instance)
+        let turn = aside::patiently(PATIENCE, Arc::clone(&self.turn).lock_owned()).await;
+        if let Some(known) = self.known.get(wanted) {
+            return known;
+        }
+        let (client, known) = (self.client.clone(), Arc::clone(&self.known));
+        // On a task of its own: it goes on for the others when the reconcile that began it is set aside.
+        let look = tokio::spawn(async move {
+            let _turn = turn;
+            let began = Instant::now();
+            let looked = async {
+                let observation = client.observe().await?;
+                let capabilities = client.capabilities().await?;
+                Ok(Arc::new(convert::instance(observation, &capabilities)))
+            };
+            let looked = looked.await;
+            known.set(began, looked)
+        });
+        aside::patiently(PATIENCE, look).await.unwrap_or_else(|error| {
+            Err(duo_gitlab::Error::UnexpectedAnswer { operation: "observe", what: error.to_string() })
+        })
     }
 
     /// A fresh look from which a deletion may conclude that something is gone.
@@ -215,7 +271,12 @@ impl Session {
 
     /// The next look goes to GitLab: something was written, or was perhaps.
     pub(crate) async fn changed(&self) {
-        *self.observation.lock().await = None;
+        self.known.void();
+    }
+
+    /// Something was written, and this is what GitLab made of it.
+    pub(crate) fn wrote(&self, written: Written) {
+        self.known.wrote(written);
     }
 
     /// GitLab's health check, not older than `max_age`; it takes seconds.

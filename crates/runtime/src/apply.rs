@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
-    core::{ClusterResourceScope, NamespaceResourceScope},
+    core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -73,16 +73,6 @@ impl Applier {
         Self { client, manager: manager.into(), settled: Arc::default() }
     }
 
-    /// The field manager's name.
-    pub fn manager(&self) -> &str {
-        &self.manager
-    }
-
-    /// The client that applies.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Applies a namespaced object. `live` is the cached object with its `managedFields`; without one it is read now.
     ///
     /// `desired` holds only what is declared: no `status`, no defaults, no `stringData`. Conflicts are forced: what is
@@ -97,14 +87,6 @@ impl Applier {
             why: "no namespace".into(),
         })?;
         self.apply_with(&Api::namespaced(self.client.clone(), &namespace), desired, live).await
-    }
-
-    /// Applies a cluster-scoped object, see [`Applier::apply`].
-    pub async fn apply_cluster<K>(&self, desired: &K, live: Option<&K>) -> Result<Applied<K>>
-    where
-        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
-    {
-        self.apply_with(&Api::all(self.client.clone()), desired, live).await
     }
 
     async fn apply_with<K>(&self, api: &Api<K>, desired: &K, live: Option<&K>) -> Result<Applied<K>>

@@ -77,7 +77,7 @@ impl<K: Eq + Hash> Backoff<K> {
 }
 
 /// A random number in 0..1. The standard library's hash seeds are random enough for spreading load.
-fn random() -> f64 {
+pub fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 11;
     bits as f64 / (1u64 << 53) as f64
 }

@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use decision::{Decision, Observer};
 
 /// Which lease, who we are, and the times.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// Namespace of the lease.
     pub namespace: String,
@@ -44,12 +44,16 @@ pub struct Config {
     pub duration: Duration,
     /// Without a renewal for so long this process stops leading. Less than `duration`.
     pub renew_deadline: Duration,
-    /// Between two attempts.
+    /// Between two attempts of a leader.
     pub retry: Duration,
+    /// Between two looks of a candidate: so long a lease that is given back lies idle at most.
+    pub poll: Duration,
+    /// Called after each attempt, whatever came of it.
+    pub alive: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Config {
-    /// 15 s, 10 s, 2 s, as client-go. The identity is the pod's (host's) name plus a random part.
+    /// 15 s, 10 s, 2 s, as client-go; candidates look each second. The identity is the pod's (host's) name plus a random part.
     pub fn new(namespace: &str, name: &str) -> Self {
         let host = std::env::var("HOSTNAME").ok().filter(|h| !h.is_empty()).unwrap_or_else(|| "local".into());
         Self {
@@ -59,6 +63,8 @@ impl Config {
             duration: Duration::from_secs(15),
             renew_deadline: Duration::from_secs(10),
             retry: Duration::from_secs(2),
+            poll: Duration::from_secs(1),
+            alive: None,
         }
     }
 }
@@ -175,6 +181,9 @@ impl Competitor {
                 Ok(()) => {}
                 Err(error) => tracing::warn!(%error, leading, "lease"),
             }
+            if let Some(alive) = &self.config.alive {
+                alive();
+            }
             if leading && (held.is_none() || !self.leadership.is_valid()) {
                 tracing::error!("leadership lost");
                 self.set_renewed(None);
@@ -201,7 +210,8 @@ impl Competitor {
     fn pause(&self, leading: bool) -> Duration {
         match self.leadership.left(|(deadline, _)| deadline) {
             Some(left) if leading => self.config.retry.min(left + Duration::from_millis(1)),
-            _ => self.config.retry,
+            _ if leading => self.config.retry,
+            _ => self.config.poll.min(self.config.retry),
         }
     }
 

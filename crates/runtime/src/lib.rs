@@ -1,5 +1,5 @@
 //! Kubernetes glue of an operator: leader election, server-side apply, status, finalizers, events, backoff, metrics,
-//! admin server, shutdown, telemetry.
+//! admin server, shutdown, telemetry; the pace of calls to other systems.
 //!
 //! Knows nothing of GitLab and of this project's custom resources; everything is generic over kinds.
 
@@ -14,6 +14,7 @@ pub mod events;
 pub mod lease;
 pub mod metadata;
 pub mod metrics;
+pub mod pace;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;

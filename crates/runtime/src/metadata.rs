@@ -94,10 +94,15 @@ where
 {
     let (kind, name) = (K::kind(&()), object.name_any());
     let mut last = None;
-    for _ in 0..ATTEMPTS {
-        let live = match call(format!("get {kind} {name}"), api.get_opt(&name)).await? {
-            Some(live) if object.uid().is_none() || live.uid() == object.uid() => live,
-            _ => return Ok(Changed::Gone),
+    for attempt in 0..ATTEMPTS {
+        // The copy at hand is tried first: its resource version tells whether it is the newest.
+        let copy = Some(object).filter(|_| attempt == 0 && object.resource_version().is_some());
+        let (live, newest) = match copy.filter(|copy| change(copy).is_some()) {
+            Some(copy) => (copy.clone(), false),
+            None => match call(format!("get {kind} {name}"), api.get_opt(&name)).await? {
+                Some(live) if object.uid().is_none() || live.uid() == object.uid() => (live, true),
+                _ => return Ok(Changed::Gone),
+            },
         };
         let Some(mut metadata) = change(&live) else {
             return Ok(Changed::Already(live));
@@ -107,7 +112,9 @@ where
         let what = format!("patch {field} of {kind} {name}");
         match call(what, api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await {
             Ok(patched) => return Ok(Changed::Now(patched)),
-            Err(e) if e.is_not_found() => return Ok(Changed::Gone),
+            // another object of this name may have come since the copy was made
+            Err(e) if e.is_not_found() && newest => return Ok(Changed::Gone),
+            Err(e) if e.is_not_found() => last = Some(e),
             // 422: a finalizer cannot be added to an object whose deletion began between read and write
             Err(e) if matches!(e.code(), Some(409 | 422)) => last = Some(e),
             Err(e) => return Err(e),

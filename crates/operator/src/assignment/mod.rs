@@ -22,7 +22,7 @@ use kube::{Api, ResourceExt};
 use crate::context::{Context, claimant, now};
 use crate::error::{Error, Next};
 use crate::report::Event;
-use crate::session::Session;
+use crate::session::{Session, Written};
 
 /// What a pass found out.
 struct Outcome {
@@ -93,7 +93,7 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         ctx.reporter.event(&live, event).await;
     }
     ctx.reporter.write(&api, &live, Some(&before.conditions), &findings, &status).await?;
-    Ok(outcome.next.sooner(Next::After(ctx.resync_jittered(&live))))
+    Ok(outcome.next.sooner(Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name))))
 }
 
 fn model(item: &FeatureAssignment, name: &str, ctx: &Context) -> Option<Arc<SelfHostedModel>> {
@@ -205,5 +205,14 @@ pub(crate) async fn set_feature(
         FeatureTarget::GitLabManaged => FeatureProvider::Vendored,
         FeatureTarget::Unassigned => FeatureProvider::Unassigned,
     };
-    session.client.update_feature(feature, &provider, target.model_id()).await.map(|_| ())
+    match session.client.update_feature(feature, &provider, target.model_id()).await? {
+        Some(now) => session.wrote(Written::Feature {
+            key: feature.to_owned(),
+            provider: now.provider.as_key().to_owned(),
+            model_id: now.model_id,
+        }),
+        // GitLab did not say what it made of it.
+        None => session.changed().await,
+    }
+    Ok(())
 }

@@ -1,7 +1,6 @@
 //! Observe, plan, act for the features of one assignment.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use duo_api::annotations::ASSIGNED_FEATURES;
 use duo_api::condition::{ACCEPTED, SYNCED};
@@ -22,9 +21,6 @@ use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session::Session;
 
-/// An observation this old is good enough to find that nothing is to be done.
-const FRESH: Duration = Duration::from_secs(3);
-
 pub(super) async fn run(
     item: &mut FeatureAssignment,
     api: &Api<FeatureAssignment>,
@@ -42,7 +38,7 @@ pub(super) async fn run(
             return Ok(());
         }
     };
-    let mut instance = match session.observe(FRESH).await {
+    let mut instance = match session.observe_period().await {
         Ok(instance) => instance,
         Err(error) => {
             accepted(validate::features_claimed(&contested), outcome);
@@ -93,7 +89,7 @@ pub(super) async fn run(
         .collect();
     let mut operations = operations(item, &instance, &mine, &target, &home, ctx);
     if !operations.is_empty() {
-        instance = match session.observe(Duration::ZERO).await {
+        instance = match session.observe_to_write().await {
             Ok(instance) => instance,
             Err(error) => {
                 outcome.findings.push(Finding::unknown(SYNCED, error.category(), error.to_string()));
@@ -183,14 +179,12 @@ async fn act(
 ) -> Result<Option<Finding>, Error> {
     let mut refused: Vec<(String, duo_gitlab::Error)> = Vec::new();
     let mut contested: Vec<Finding> = Vec::new();
-    let mut tried = false;
     for operation in operations {
         let (allowed, held) = fights.judge(operation);
         contested.extend(held);
         let Some(operation) = allowed else { continue };
         let Operation::UpdateFeature { feature, target, .. } = &operation else { continue };
         ctx.may_write()?;
-        tried = true;
         match set_feature(session, feature, target).await {
             Ok(()) => {
                 let drift = fights.is_drift(&operation);
@@ -211,7 +205,7 @@ async fn act(
             }
         }
     }
-    if tried {
+    if !refused.is_empty() {
         session.changed().await;
     }
     let Some((_, first)) = refused.first() else { return Ok(contested.into_iter().next()) };

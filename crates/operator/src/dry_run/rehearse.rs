@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use duo_core::deletion::Patience;
 use duo_core::observed::Instance;
 use duo_core::plan::{self, Operation};
 use duo_gitlab::Client;
 use duo_runtime::lease::Leadership;
 use duo_runtime::metrics::Metrics;
-use kube::runtime::reflector::{self, Lookup, store::Writer};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,11 +22,18 @@ use crate::contests::Contests;
 use crate::context::Context;
 use crate::convert;
 use crate::report::Reporter;
+use crate::pace::Paces;
 use crate::session::Sessions;
+use crate::watches::{ByHand, Stores};
 use crate::{assignment, gateway, model};
 
 /// Most rounds: a gateway that waits for its pods, its models, their assignments, GitLab's id in the configuration.
 const MOST_ROUNDS: usize = 8;
+
+/// A rehearsal takes no period.
+const RESYNC: Duration = Duration::from_secs(300);
+/// Calls to one GitLab, as the operator makes them by default.
+const PER_HOUR: u32 = 5400;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -43,9 +48,7 @@ pub(super) struct Outcome {
 
 struct Stage {
     ctx: Context,
-    gateways: Writer<AIGateway>,
-    models: Writer<SelfHostedModel>,
-    assignments: Writer<FeatureAssignment>,
+    caches: ByHand,
     clients: Arc<Mutex<Vec<Client>>>,
 }
 
@@ -76,14 +79,12 @@ pub(super) async fn run(shadow: &Shadow, objects: &[Target], image: &str) -> Res
 impl Stage {
     fn new(shadow: &Shadow, image: &str) -> Result<Self, String> {
         let kube = shadow.client();
-        let (gateways, gateway_writer) = reflector::store();
-        let (models, model_writer) = reflector::store();
-        let (assignments, assignment_writer) = reflector::store();
+        let (stores, writers) = Stores::by_hand();
         let clients: Arc<Mutex<Vec<Client>>> = Arc::default();
         let kept = Arc::clone(&clients);
         let leadership = Leadership::always();
         let sessions =
-            Sessions::new(kube.clone(), Arc::new(|_| {}), leadership.clone()).prepared(Arc::new(move |client| {
+            Sessions::new(kube.clone(), Arc::new(|_| {}), leadership.clone(), Paces::new(RESYNC, PER_HOUR), RESYNC).prepared(Arc::new(move |client| {
                 let client = client.rehearsing();
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
                 client
@@ -92,15 +93,13 @@ impl Stage {
         let ctx = Context {
             applier: duo_runtime::apply::Applier::new(kube.clone(), crate::run::NAME),
             sessions,
-            gateways,
-            models,
-            assignments,
+            stores,
             reporter: Reporter::new(
                 duo_runtime::events::Publisher::new(kube.clone(), crate::run::NAME, "plan"),
                 &metrics,
             ),
             leadership,
-            resync: Duration::from_secs(300),
+            resync: RESYNC,
             patience: Patience::default(),
             contests: Contests::default(),
             gateway_image: image.to_owned(),
@@ -109,7 +108,7 @@ impl Stage {
             pods_assumed: true,
             kube,
         };
-        Ok(Self { ctx, gateways: gateway_writer, models: model_writer, assignments: assignment_writer, clients })
+        Ok(Self { ctx, caches: writers, clients })
     }
 
     fn clients(&self) -> Vec<Client> {
@@ -172,11 +171,11 @@ impl Stage {
     /// Tells the caches what became of an object.
     fn show(&mut self, target: &Target, before: Option<Value>, now: Option<Value>) {
         if target.plural == Kind::AIGateway.plural() {
-            tell(&mut self.gateways, before, now);
+            tell(before, now, |event| self.caches.gateway(event));
         } else if target.plural == Kind::SelfHostedModel.plural() {
-            tell(&mut self.models, before, now);
+            tell(before, now, |event| self.caches.model(event));
         } else if target.plural == Kind::FeatureAssignment.plural() {
-            tell(&mut self.assignments, before, now);
+            tell(before, now, |event| self.caches.assignment(event));
         }
     }
 }
@@ -187,17 +186,14 @@ fn typed<K: DeserializeOwned>(object: &Value) -> Result<Arc<K>, String> {
     })
 }
 
-fn tell<K>(writer: &mut Writer<K>, before: Option<Value>, now: Option<Value>)
-where
-    K: Lookup<DynamicType = ()> + DeserializeOwned + Clone + 'static,
-{
+fn tell<K: DeserializeOwned + Clone>(before: Option<Value>, now: Option<Value>, take: impl FnOnce(Event<K>)) {
     let event = match (now, before) {
         (Some(now), _) => typed::<K>(&now).ok().map(|object| Event::Apply(Arc::unwrap_or_clone(object))),
         (None, Some(before)) => typed::<K>(&before).ok().map(|object| Event::Delete(Arc::unwrap_or_clone(object))),
         (None, None) => None,
     };
     if let Some(event) = event {
-        writer.apply_watcher_event(&event);
+        take(event);
     }
 }
 

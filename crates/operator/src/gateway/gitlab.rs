@@ -22,12 +22,11 @@ use crate::contests::Fights;
 use crate::context::{Context, claimant, held_id, home_mark, made_at, told_home};
 use crate::error::{Error, Next};
 use crate::report::Event;
-use crate::session::{Denied, Session, SessionError};
+use crate::convert;
+use crate::session::{Denied, Session, SessionError, Written};
 
 /// How soon a refused token or a missing licence is looked at again: both are cured inside GitLab, which tells nobody.
 const ACCESS_RETRY: Duration = Duration::from_secs(30);
-/// An observation this old is still fresh: one edit reconciles several resources at once.
-const FRESH: Duration = Duration::from_secs(3);
 
 /// What became of GitLab's side.
 #[derive(Default)]
@@ -85,7 +84,7 @@ pub(super) async fn run(
         Ok(Err(denied)) => return Ok(refused(denied)),
         Err(error) => return Ok(failed(&error)),
     };
-    let instance = match session.observe(FRESH).await {
+    let instance = match session.observe_period().await {
         Ok(instance) => instance,
         Err(error) => return Ok(failed(&error)),
     };
@@ -151,7 +150,7 @@ fn failed(error: &duo_gitlab::Error) -> GitLab {
 
 /// Another, older AIGateway for the same GitLab: two would fight over one URL.
 fn claimed(gateway: &AIGateway, home: &Home, ctx: &Context) -> Option<Finding> {
-    let others = ctx.gateways.state().into_iter().filter(|other| other.uid() != gateway.uid());
+    let others = ctx.stores.gateways.state().into_iter().filter(|other| other.uid() != gateway.uid());
     let others = others.map(|other| (claimant(other.as_ref()), told_home(&other)));
     claims::instance_claimed(&claimant(gateway), home, &gateway.spec.gitlab.url, others)
 }
@@ -164,7 +163,7 @@ async fn identified(gateway: &AIGateway, session: &Session, ctx: &Context) -> Ho
         return home;
     }
     let told = told_home(gateway);
-    let alone = ctx.gateways.state().iter().all(|other| other.uid() == gateway.uid());
+    let alone = ctx.stores.gateways.state().iter().all(|other| other.uid() == gateway.uid());
     if alone || (told.is_identified() && claimed(gateway, &told, ctx).is_none()) {
         return told;
     }
@@ -343,7 +342,10 @@ async fn write(
         agent_platform_url: None,
     };
     let result = session.client.update_settings(&input).await;
-    session.changed().await;
+    match &result {
+        Ok(now) => session.wrote(Written::Settings(convert::settings(now.clone()))),
+        Err(_) => session.changed().await,
+    }
     match result {
         Ok(now) if gateway_url.is_none() || url_rules::same(now.ai_gateway_url.as_deref(), Some(url)) => {
             let ours = url_rules::same(now.ai_gateway_url.as_deref(), Some(url));

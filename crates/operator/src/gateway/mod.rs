@@ -51,7 +51,7 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
     let cluster = Box::pin(cluster::run(&live, ctx)).await?;
     let gitlab = gitlab::run(&mut live, &api, &cluster, ctx).await?;
 
-    let mut next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_jittered(&live)));
+    let mut next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_of(&namespace, &live.name_any())));
     let mut findings = cluster.findings.clone();
     findings.extend(gitlab.findings.iter().cloned());
     if pin_is_new(&live, &gitlab) {

@@ -80,7 +80,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         ctx.reporter.event(&live, event).await;
     }
     ctx.reporter.write(&api, &live, Some(&before.conditions), &findings, &status).await?;
-    Ok(outcome.next.sooner(Next::After(ctx.resync_jittered(&live))))
+    Ok(outcome.next.sooner(Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name))))
 }
 
 /// Warnings about the declaration, once per generation of it.

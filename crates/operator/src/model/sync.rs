@@ -18,11 +18,9 @@ use crate::contests::Fights;
 use crate::context::{Context, home_mark};
 use crate::error::{Error, Next};
 use crate::report::Event;
-use crate::session::Session;
+use crate::session::{Session, Written};
 use crate::{convert, entrance};
 
-/// An observation this old is good enough to find that nothing is to be done.
-const FRESH: Duration = Duration::from_secs(3);
 /// The next pass follows without a pause that anybody would notice.
 const AT_ONCE: Duration = Duration::from_millis(100);
 /// How soon to look again for a name that another resource is about to give up.
@@ -43,7 +41,7 @@ pub(super) async fn run(
             return Ok(());
         }
     };
-    let instance = match session.observe(FRESH).await {
+    let instance = match session.observe_period().await {
         Ok(instance) => instance,
         Err(error) => {
             outcome.accepted();
@@ -106,8 +104,8 @@ async fn sync(
     let fresh;
     let mut instance = seen;
     if plan::plan_model(&matched_in(instance), &desired).is_some() {
-        // What is about to be written is decided on a look that is newer than the last write of anybody here.
-        fresh = match session.observe(Duration::ZERO).await {
+        // What is about to be written is decided on a look of a moment ago that has all writes of this process in it.
+        fresh = match session.observe_to_write().await {
             Ok(instance) => instance,
             Err(error) => {
                 outcome.failed(&error, false);
@@ -163,7 +161,9 @@ async fn sync(
             }
             ctx.may_write()?;
             let result = act(session, &operation).await;
-            session.changed().await;
+            if result.is_err() {
+                session.changed().await;
+            }
             if result.is_ok() {
                 let event = event(&operation, matches!(matched, Match::Adopt(_)), fights.is_drift(&operation));
                 match fights.wrote(&operation) {
@@ -235,10 +235,14 @@ fn name_taken(
 async fn act(session: &Session, operation: &Operation) -> Result<String, duo_gitlab::Error> {
     match operation {
         Operation::CreateModel(desired) => {
-            Ok(session.client.create_model(&convert::model_input(desired, false)).await?.id)
+            let created = session.client.create_model(&convert::model_input(desired, false)).await?;
+            let id = created.id.clone();
+            session.wrote(Written::Model(convert::model(created)));
+            Ok(id)
         }
         Operation::UpdateModel { id, desired, clear_token, .. } => {
-            session.client.update_model(id, &convert::model_input(desired, *clear_token)).await?;
+            let updated = session.client.update_model(id, &convert::model_input(desired, *clear_token)).await?;
+            session.wrote(Written::Model(convert::model(updated)));
             Ok(id.clone())
         }
         other => Err(duo_gitlab::Error::Configuration { what: format!("{other} is no operation on a model") }),

@@ -5,6 +5,7 @@
 //! others.
 
 mod cache;
+mod index;
 mod relevance;
 mod router;
 
@@ -28,11 +29,17 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use cache::{Cache, Change};
+use index::Index;
 use relevance::{Primary, Relevance};
-use router::{Router, Touched};
+pub(crate) use router::Router;
+use router::Touched;
 
 /// Wake-ups that wait for a busy controller; beyond that a watch waits.
 const QUEUE: usize = 4096;
+/// Objects that are read from one answer of a first list: what is in the air is beside the cache.
+const PAGE: u32 = 100;
+/// Where `kubectl apply` keeps the whole object once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Which namespaces are watched: all, or some.
 #[derive(Clone, Debug)]
@@ -71,22 +78,110 @@ pub(crate) struct Stores {
     pub gateways: Store<AIGateway>,
     pub models: Store<SelfHostedModel>,
     pub assignments: Store<FeatureAssignment>,
+    pub models_by_gateway: Index<SelfHostedModel>,
+    pub assignments_by_gateway: Index<FeatureAssignment>,
 }
 
-/// Starts all watches. The tasks run until they are dropped; one that ends is a fault.
-pub(crate) fn start(client: &kube::Client, scope: &Scope, tasks: &mut JoinSet<&'static str>) -> (Stores, Wakes) {
+impl Stores {
+    /// Models of a gateway.
+    pub(crate) fn models_of(&self, namespace: &str, gateway: &str) -> Vec<Arc<SelfHostedModel>> {
+        of(&self.models, &self.models_by_gateway, namespace, gateway)
+    }
+
+    /// Assignments of a gateway.
+    pub(crate) fn assignments_of(&self, namespace: &str, gateway: &str) -> Vec<Arc<FeatureAssignment>> {
+        of(&self.assignments, &self.assignments_by_gateway, namespace, gateway)
+    }
+}
+
+/// Caches that are filled by hand.
+pub(crate) struct ByHand {
+    stores: Stores,
+    gateways: Writer<AIGateway>,
+    models: Writer<SelfHostedModel>,
+    assignments: Writer<FeatureAssignment>,
+}
+
+impl Stores {
+    /// Empty caches and who fills them.
+    pub(crate) fn by_hand() -> (Self, ByHand) {
+        let (gateways, gateway_writer) = reflector::store();
+        let (models, model_writer) = reflector::store();
+        let (assignments, assignment_writer) = reflector::store();
+        let (models_by_gateway, assignments_by_gateway) = (Index::default(), Index::default());
+        let stores = Self { gateways, models, assignments, models_by_gateway, assignments_by_gateway };
+        let by_hand = ByHand {
+            stores: stores.clone(),
+            gateways: gateway_writer,
+            models: model_writer,
+            assignments: assignment_writer,
+        };
+        (stores, by_hand)
+    }
+}
+
+impl ByHand {
+    /// A gateway came, changed or went.
+    pub(crate) fn gateway(&mut self, event: Event<AIGateway>) {
+        self.gateways.apply_watcher_event(&event);
+    }
+
+    /// A model came, changed or went.
+    pub(crate) fn model(&mut self, event: Event<SelfHostedModel>) {
+        self.models.apply_watcher_event(&event);
+        index_by_hand(&self.stores.models_by_gateway, event);
+    }
+
+    /// An assignment came, changed or went.
+    pub(crate) fn assignment(&mut self, event: Event<FeatureAssignment>) {
+        self.assignments.apply_watcher_event(&event);
+        index_by_hand(&self.stores.assignments_by_gateway, event);
+    }
+}
+
+fn index_by_hand<K: index::Dependent>(index: &Index<K>, event: Event<K>) {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) => index.take(&object, false),
+        Event::Delete(object) => index.take(&object, true),
+        Event::Init | Event::InitDone => {}
+    }
+}
+
+fn of<K>(store: &Store<K>, index: &Index<K>, namespace: &str, gateway: &str) -> Vec<Arc<K>>
+where
+    K: index::Dependent + Resource<DynamicType = ()> + Clone + 'static,
+{
+    let names = index.of(namespace, gateway).into_iter();
+    let found = names.filter_map(|name| store.get(&ObjectRef::new(&name).within(namespace)));
+    found.filter(|object| object.gateway() == gateway).collect()
+}
+
+/// Starts all watches. The tasks run until they are dropped; one that ends is a fault. Nobody is woken before `works`: a
+/// replica that waits for its lease keeps its caches current, so that it can begin at once.
+pub(crate) fn start(
+    client: &kube::Client,
+    scope: &Scope,
+    works: tokio::sync::watch::Receiver<bool>,
+    tasks: &mut JoinSet<&'static str>,
+) -> (Stores, Wakes, Router) {
     let (gateways, gateway_writer) = reflector::store();
     let (models, model_writer) = reflector::store();
     let (assignments, assignment_writer) = reflector::store();
-    let stores = Stores { gateways, models, assignments };
+    let (models_by_gateway, assignments_by_gateway) = (Index::default(), Index::default());
+    let stores = Stores { gateways, models, assignments, models_by_gateway, assignments_by_gateway };
     let (gateway_tx, gateway_rx) = mpsc::channel(QUEUE);
     let (model_tx, model_rx) = mpsc::channel(QUEUE);
     let (assignment_tx, assignment_rx) = mpsc::channel(QUEUE);
-    let router = Router { stores: stores.clone(), gateways: gateway_tx, models: model_tx, assignments: assignment_tx };
+    let router = Router::new(stores.clone(), works, gateway_tx, model_tx, assignment_tx);
 
-    primary(client, scope, gateway_writer, router.clone(), Router::gateway_changed, tasks, "AIGateway");
-    primary(client, scope, model_writer, router.clone(), Router::model_changed, tasks, "SelfHostedModel");
-    primary(client, scope, assignment_writer, router.clone(), Router::assignment_changed, tasks, "FeatureAssignment");
+    let (models, assignments) = (stores.models_by_gateway.clone(), stores.assignments_by_gateway.clone());
+    let own = |_: &AIGateway, _: bool| ();
+    primary(client, scope, gateway_writer, own, router.clone(), Router::gateway_changed, tasks, "AIGateway");
+    let index = move |model: &SelfHostedModel, deleted: bool| models.take(model, deleted);
+    primary(client, scope, model_writer, index, router.clone(), Router::model_changed, tasks, "SelfHostedModel");
+    let index = move |item: &FeatureAssignment, deleted: bool| assignments.take(item, deleted);
+    let (changed, name) = (Router::assignment_changed, "FeatureAssignment");
+    primary(client, scope, assignment_writer, index, router.clone(), changed, tasks, name);
 
     metadata::<Deployment>(client, scope, &router, tasks, "Deployment", What::Children);
     metadata::<Pod>(client, scope, &router, tasks, "Pod", What::Children);
@@ -95,14 +190,16 @@ pub(crate) fn start(client: &kube::Client, scope: &Scope, tasks: &mut JoinSet<&'
     metadata::<PodDisruptionBudget>(client, scope, &router, tasks, "PodDisruptionBudget", What::Children);
     metadata::<Secret>(client, scope, &router, tasks, "Secret", What::Inputs);
     metadata::<ConfigMap>(client, scope, &router, tasks, "ConfigMap", What::Inputs);
-    (stores, Wakes { gateways: gateway_rx, models: model_rx, assignments: assignment_rx })
+    (stores, Wakes { gateways: gateway_rx, models: model_rx, assignments: assignment_rx }, router)
 }
 
 /// Watches one of our kinds: cache first, then the own controller and the dependents.
+#[expect(clippy::too_many_arguments, reason = "the parts of one watch, given at three places below each other")]
 fn primary<K, F>(
     client: &kube::Client,
     scope: &Scope,
     writer: Writer<K>,
+    index: impl Fn(&K, bool) + Send + 'static,
     router: Router,
     changed: fn(Router, Touched<K>) -> F,
     tasks: &mut JoinSet<&'static str>,
@@ -112,8 +209,8 @@ fn primary<K, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let watches = scope.apis::<DeserializeGuard<K>>(client).into_iter().enumerate().map(|(at, api)| {
-        let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-        events.map(move |event| (at, event)).boxed()
+        let events = watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+        events.map(move |event| (at, event.map(|event| event.modify(slim)))).boxed()
     });
     let mut events = futures::stream::select_all(watches);
     let mut cache = Cache::new(writer, scope.namespaces(), name);
@@ -127,7 +224,11 @@ fn primary<K, F>(
                     continue;
                 }
             };
-            for Change { object, before: former, deleted } in cache.take(at, event) {
+            let changes = cache.take(at, event);
+            for change in &changes {
+                index(&change.object, change.deleted);
+            }
+            for Change { object, before: former, deleted } in changes {
                 let key = ObjectRef::from_obj(object.as_ref());
                 let now = object.relevance();
                 let before = if deleted {
@@ -137,17 +238,29 @@ fn primary<K, F>(
                     seen.get(&key)
                 };
                 let own = before.is_none_or(|before| before.own != now.own);
-                let dependents = before.is_none_or(|before| before.dependents != now.dependents);
+                let declared = before.is_none_or(|before| before.declared != now.declared);
+                let state = before.is_none_or(|before| before.state != now.state);
                 if !deleted {
                     seen.insert(key, now);
                 }
-                if own || dependents {
-                    changed(router.clone(), Touched { object, former, own: own && !deleted, dependents }).await;
+                if own || declared || state {
+                    changed(router.clone(), Touched { object, former, own: own && !deleted, declared, state }).await;
                 }
             }
         }
         name
     });
+}
+
+/// Drops what nobody here reads and what is larger than all the rest.
+fn slim<K: Primary>(object: &mut DeserializeGuard<K>) {
+    if let Ok(object) = &mut object.0 {
+        let meta = object.meta_mut();
+        meta.managed_fields = None;
+        if let Some(annotations) = &mut meta.annotations {
+            annotations.remove(LAST_APPLIED);
+        }
+    }
 }
 
 /// Watches a kind for its metadata only: the reconciler reads what it needs, and no Secret is kept in memory.
@@ -168,8 +281,8 @@ fn metadata<K>(
         + 'static,
 {
     let config = match what {
-        What::Children => watcher::Config::default().labels(GATEWAY_LABEL),
-        What::Inputs => watcher::Config::default(),
+        What::Children => watcher::Config::default().page_size(PAGE).labels(GATEWAY_LABEL),
+        What::Inputs => watcher::Config::default().page_size(PAGE),
     };
     for api in scope.apis::<PartialObjectMeta<K>>(client) {
         let router = router.clone();

@@ -5,14 +5,19 @@ use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID, EXTERNAL_INSTANCE};
+use duo_api::condition::{
+    CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED, READY, SYNCED, TOKEN_VALID,
+};
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use kube::Resource;
 use serde::de::DeserializeOwned;
 
-/// What of an object wakes whom: a hash for its own controller, another for its dependents.
+/// What of an object wakes whom: one hash for its own controller, two for who reads what is declared and what became of
+/// it.
 pub(super) struct Relevance {
     pub(super) own: u64,
-    pub(super) dependents: u64,
+    pub(super) declared: u64,
+    pub(super) state: u64,
 }
 
 /// One of our kinds.
@@ -26,6 +31,8 @@ pub(super) trait Primary:
     + 'static
 {
     fn conditions(&self) -> &[duo_api::Condition];
+    /// The conditions that others read.
+    const TOLD: &'static [&'static str];
     /// What dependents read in the status beside the conditions.
     fn outcome(&self) -> Option<&str>;
 
@@ -36,19 +43,13 @@ pub(super) trait Primary:
         let annotations: Vec<_> =
             meta.annotations.iter().flatten().filter(|(key, _)| key.as_str() != CREATE_PENDING).collect();
         let own = hash(&(meta.generation, annotations, &meta.finalizers, meta.deletion_timestamp.is_some(), &meta.uid));
-        let conditions: Vec<_> =
-            self.conditions().iter().map(|c| (&c.type_, format!("{:?}", c.status), &c.reason)).collect();
+        let declared = hash(&(meta.generation, meta.deletion_timestamp.is_some(), &meta.uid));
+        let told = self.conditions().iter().filter(|condition| Self::TOLD.contains(&condition.type_.as_str()));
+        let conditions: Vec<_> = told.map(|c| (&c.type_, format!("{:?}", c.status), &c.reason)).collect();
         let annotation = |name| meta.annotations.as_ref().and_then(|annotations| annotations.get(name));
         let external = (annotation(EXTERNAL_ID), annotation(EXTERNAL_INSTANCE));
-        let dependents = hash(&(
-            meta.generation,
-            meta.deletion_timestamp.is_some(),
-            &meta.uid,
-            conditions,
-            self.outcome(),
-            external,
-        ));
-        Relevance { own, dependents }
+        let state = hash(&(conditions, self.outcome(), external));
+        Relevance { own, declared, state }
     }
 }
 
@@ -59,6 +60,8 @@ fn hash(value: &impl Hash) -> u64 {
 }
 
 impl Primary for AIGateway {
+    const TOLD: &'static [&'static str] = &[TOKEN_VALID, GATEWAY_URL_CONFIGURED, CONFIG_ACCEPTED, READY];
+
     fn conditions(&self) -> &[duo_api::Condition] {
         self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
     }
@@ -69,6 +72,8 @@ impl Primary for AIGateway {
 }
 
 impl Primary for SelfHostedModel {
+    const TOLD: &'static [&'static str] = &[SYNCED, CONNECTION_VERIFIED, READY];
+
     fn conditions(&self) -> &[duo_api::Condition] {
         self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
     }
@@ -79,6 +84,8 @@ impl Primary for SelfHostedModel {
 }
 
 impl Primary for FeatureAssignment {
+    const TOLD: &'static [&'static str] = &[SYNCED];
+
     fn conditions(&self) -> &[duo_api::Condition] {
         self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
     }

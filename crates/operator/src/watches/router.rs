@@ -1,34 +1,46 @@
 //! Who is reconciled when what changes.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use duo_core::inputs;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Stores;
 use crate::context::told_home;
 use duo_api::annotations::GATEWAY_LABEL;
 
 #[derive(Clone)]
-pub(super) struct Router {
+pub(crate) struct Router {
     pub(super) stores: Stores,
+    /// Whether anybody is to be woken.
+    pub(super) works: watch::Receiver<bool>,
     pub(super) gateways: mpsc::Sender<ObjectRef<AIGateway>>,
     pub(super) models: mpsc::Sender<ObjectRef<SelfHostedModel>>,
     pub(super) assignments: mpsc::Sender<ObjectRef<FeatureAssignment>>,
+    /// Gateways that will be woken in a moment.
+    soon: Arc<Mutex<HashSet<ObjectRef<AIGateway>>>>,
 }
+
+/// What a gateway tells of its models and assignments need not be new to the second: thirty of them come up one by one.
+const SOON: Duration = Duration::from_secs(1);
 
 /// An object of ours that came, changed or went, and whom that concerns.
 pub(super) struct Touched<K> {
     pub(super) object: Arc<K>,
     /// As it was before.
     pub(super) former: Option<Arc<K>>,
+    /// Its own controller.
     pub(super) own: bool,
-    pub(super) dependents: bool,
+    /// Who reads what is declared.
+    pub(super) declared: bool,
+    /// Who reads what became of it.
+    pub(super) state: bool,
 }
 
 impl<K> Touched<K> {
@@ -39,85 +51,150 @@ impl<K> Touched<K> {
 }
 
 impl Router {
+    pub(super) fn new(
+        stores: Stores,
+        works: watch::Receiver<bool>,
+        gateways: mpsc::Sender<ObjectRef<AIGateway>>,
+        models: mpsc::Sender<ObjectRef<SelfHostedModel>>,
+        assignments: mpsc::Sender<ObjectRef<FeatureAssignment>>,
+    ) -> Self {
+        Self { stores, works, gateways, models, assignments, soon: Arc::default() }
+    }
+
+    /// Wakes everything once, the resources of a gateway together: they share looks at their GitLab. What belongs to a
+    /// gateway that nobody has looked at yet is woken by its first status.
+    pub(crate) async fn wake_all(self) {
+        let mut gateways = self.stores.gateways.state();
+        gateways.sort_by_cached_key(|gateway| (gateway.namespace(), gateway.name_any()));
+        for gateway in &gateways {
+            self.wake_gateway(ObjectRef::from_obj(gateway.as_ref())).await;
+        }
+        let new = |namespace: &Option<String>, name: &str| {
+            let gateway = ObjectRef::<AIGateway>::new(name).within(namespace.as_deref().unwrap_or_default());
+            self.stores.gateways.get(&gateway).is_some_and(|gateway| gateway.status.is_none())
+        };
+        let mut models = self.stores.models.state();
+        models.sort_by_cached_key(|model| (model.namespace(), model.spec.gateway_ref.name.clone()));
+        models.retain(|model| !new(&model.metadata.namespace, &model.spec.gateway_ref.name));
+        for model in models {
+            self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
+        }
+        let mut assignments = self.stores.assignments.state();
+        assignments.sort_by_cached_key(|item| (item.namespace(), item.spec.gateway_ref.name.clone()));
+        assignments.retain(|item| !new(&item.metadata.namespace, &item.spec.gateway_ref.name));
+        for item in assignments {
+            self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
+        }
+    }
+
+    async fn wake_gateway(&self, gateway: ObjectRef<AIGateway>) {
+        if *self.works.borrow() {
+            // a controller that ended takes the process with it
+            let _ = self.gateways.send(gateway).await;
+        }
+    }
+
+    /// Wakes a gateway in a moment, once for all that happens until then.
+    fn wake_gateway_soon(&self, gateway: ObjectRef<AIGateway>) {
+        let first = self.soon.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone());
+        if first && *self.works.borrow() {
+            let router = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SOON).await;
+                router.soon.lock().unwrap_or_else(PoisonError::into_inner).remove(&gateway);
+                router.wake_gateway(gateway).await;
+            });
+        }
+    }
+
+    async fn wake_model(&self, model: ObjectRef<SelfHostedModel>) {
+        if *self.works.borrow() {
+            let _ = self.models.send(model).await;
+        }
+    }
+
+    async fn wake_assignment(&self, item: ObjectRef<FeatureAssignment>) {
+        if *self.works.borrow() {
+            let _ = self.assignments.send(item).await;
+        }
+    }
+
     pub(super) async fn gateway_changed(self, touched: Touched<AIGateway>) {
-        let Touched { object: gateway, own, dependents, .. } = &touched;
+        let Touched { object: gateway, own, declared, state, .. } = &touched;
         let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
         if *own {
-            let _ = self.gateways.send(ObjectRef::from_obj(gateway.as_ref())).await;
+            self.wake_gateway(ObjectRef::from_obj(gateway.as_ref())).await;
         }
-        if *dependents {
+        if *declared || *state {
             self.wake_dependents(&namespace, &name).await;
             // Another gateway for the same GitLab may take over when this one goes.
             let homes: Vec<_> = touched.both().map(told_home).collect();
             for other in self.stores.gateways.state() {
                 let theirs = told_home(&other);
                 if homes.iter().any(|home| home.shares(&theirs)) && other.uid() != gateway.uid() {
-                    let _ = self.gateways.send(ObjectRef::from_obj(other.as_ref())).await;
+                    self.wake_gateway(ObjectRef::from_obj(other.as_ref())).await;
                 }
             }
         }
     }
 
     async fn wake_dependents(&self, namespace: &str, gateway: &str) {
-        for model in self.stores.models.state() {
-            if model.namespace().as_deref() == Some(namespace) && model.spec.gateway_ref.name == gateway {
-                let _ = self.models.send(ObjectRef::from_obj(model.as_ref())).await;
-            }
+        for model in self.stores.models_of(namespace, gateway) {
+            self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
         }
-        for item in self.stores.assignments.state() {
-            if item.namespace().as_deref() == Some(namespace) && item.spec.gateway_ref.name == gateway {
-                let _ = self.assignments.send(ObjectRef::from_obj(item.as_ref())).await;
-            }
+        for item in self.stores.assignments_of(namespace, gateway) {
+            self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
         }
     }
 
     pub(super) async fn model_changed(self, touched: Touched<SelfHostedModel>) {
-        let Touched { object: model, own, dependents, .. } = &touched;
+        let Touched { object: model, own, declared, state, .. } = &touched;
+        let (namespace, gateway) = (model.namespace().unwrap_or_default(), model.spec.gateway_ref.name.clone());
         if *own {
-            let _ = self.models.send(ObjectRef::from_obj(model.as_ref())).await;
+            self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
         }
-        if *dependents {
-            let (namespace, gateway) = (model.namespace().unwrap_or_default(), model.spec.gateway_ref.name.clone());
-            let _ = self.gateways.send(ObjectRef::new(&gateway).within(&namespace)).await;
+        if *declared {
+            self.wake_gateway(ObjectRef::new(&gateway).within(&namespace)).await;
+        } else if *state {
+            self.wake_gateway_soon(ObjectRef::new(&gateway).within(&namespace));
+        }
+        if *declared || *state {
             // Siblings whose claim lost may win now; assignments wait for the model's id.
-            for other in self.stores.models.state() {
-                let same = other.spec.gateway_ref.name == gateway && other.namespace().as_deref() == Some(&namespace);
+            for other in self.stores.models_of(&namespace, &gateway) {
                 let contends = touched.both().any(|model| {
                     other.spec.display_name == model.spec.display_name || other.spec.identifier == model.spec.identifier
                 });
-                if same && contends && other.uid() != model.uid() {
-                    let _ = self.models.send(ObjectRef::from_obj(other.as_ref())).await;
+                if contends && other.uid() != model.uid() {
+                    self.wake_model(ObjectRef::from_obj(other.as_ref())).await;
                 }
             }
-            for item in self.stores.assignments.state() {
-                let references = item.spec.model_ref.as_ref().is_some_and(|r| r.name == model.name_any());
-                if references && item.namespace().as_deref() == Some(&namespace) {
-                    let _ = self.assignments.send(ObjectRef::from_obj(item.as_ref())).await;
+            for item in self.stores.assignments_of(&namespace, &gateway) {
+                if item.spec.model_ref.as_ref().is_some_and(|reference| reference.name == model.name_any()) {
+                    self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
                 }
             }
         }
     }
 
     pub(super) async fn assignment_changed(self, touched: Touched<FeatureAssignment>) {
-        let Touched { object: item, own, dependents, .. } = &touched;
+        let Touched { object: item, own, declared, state, .. } = &touched;
         if *own {
-            let _ = self.assignments.send(ObjectRef::from_obj(item.as_ref())).await;
+            self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
         }
-        if *dependents {
+        if *declared || *state {
             let (namespace, gateway) = (item.namespace().unwrap_or_default(), item.spec.gateway_ref.name.clone());
-            let _ = self.gateways.send(ObjectRef::new(&gateway).within(&namespace)).await;
+            self.wake_gateway_soon(ObjectRef::new(&gateway).within(&namespace));
             let models: BTreeSet<_> =
                 touched.both().filter_map(|item| Some(&item.spec.model_ref.as_ref()?.name)).collect();
             for name in models {
-                let _ = self.models.send(ObjectRef::new(name).within(&namespace)).await;
+                self.wake_model(ObjectRef::new(name).within(&namespace)).await;
             }
-            for other in self.stores.assignments.state() {
-                let same = other.spec.gateway_ref.name == gateway && other.namespace().as_deref() == Some(&namespace);
+            for other in self.stores.assignments_of(&namespace, &gateway) {
                 let contends = touched
                     .both()
                     .any(|item| other.spec.features.iter().any(|feature| item.spec.features.contains(feature)));
-                if same && contends && other.uid() != item.uid() {
-                    let _ = self.assignments.send(ObjectRef::from_obj(other.as_ref())).await;
+                if contends && other.uid() != item.uid() {
+                    self.wake_assignment(ObjectRef::from_obj(other.as_ref())).await;
                 }
             }
         }
@@ -125,7 +202,7 @@ impl Router {
 
     pub(super) async fn child_changed<K: Resource<DynamicType = ()> + Sync>(&self, child: &PartialObjectMeta<K>) {
         if let (Some(namespace), Some(gateway)) = (child.namespace(), child.labels().get(GATEWAY_LABEL)) {
-            let _ = self.gateways.send(ObjectRef::new(gateway).within(&namespace)).await;
+            self.wake_gateway(ObjectRef::new(gateway).within(&namespace)).await;
         }
     }
 
@@ -149,11 +226,11 @@ impl Router {
                 && model.namespace().as_deref() == Some(&namespace)
             {
                 woken.push(model.spec.gateway_ref.name.clone());
-                let _ = self.models.send(ObjectRef::from_obj(model.as_ref())).await;
+                self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
             }
         }
         for gateway in woken {
-            let _ = self.gateways.send(ObjectRef::new(&gateway).within(&namespace)).await;
+            self.wake_gateway(ObjectRef::new(&gateway).within(&namespace)).await;
         }
     }
 }

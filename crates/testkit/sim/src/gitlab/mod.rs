@@ -105,6 +105,9 @@ pub struct Config {
     /// Pauses between retries and limits of calls to the gateway.
     #[arg(skip)]
     pub pace: Pace,
+    /// Signing keys of somebody else, for many instances in one process: making them takes a tenth of a second.
+    #[arg(skip)]
+    pub keys: Option<Arc<oidc::Keys>>,
 }
 
 impl Default for Config {
@@ -131,6 +134,7 @@ impl Default for Config {
             introspection_filler_types: 1500,
             hosts: HostMap::new(),
             pace: Pace::default(),
+            keys: None,
         }
     }
 }

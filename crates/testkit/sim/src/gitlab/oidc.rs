@@ -39,6 +39,13 @@ pub struct Keys {
     portal: OnceLock<Key>,
 }
 
+/// Without the keys.
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
 /// What differs from a token as Rails issues it; for tests of the gateway's checks.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

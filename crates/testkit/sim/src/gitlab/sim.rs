@@ -20,10 +20,12 @@ use crate::hosts::HostMap;
 
 const DEFINITIONS_CACHED: Duration = Duration::from_secs(30 * 60);
 
+/// By release and number of filler types: several MB each, the same for all instances of a process.
+static SCHEMAS: OnceLock<Mutex<HashMap<(Version, usize), Arc<Schemas>>>> = OnceLock::new();
+
 /// The running GitLab, without its listener.
 pub struct Sim {
     state: Mutex<State>,
-    schemas: Mutex<HashMap<Version, Arc<Schemas>>>,
     external_url: OnceLock<String>,
     record: Option<Mutex<File>>,
     filler_types: usize,
@@ -35,7 +37,7 @@ pub struct Sim {
     /// Names that resolve here.
     pub hosts: HostMap,
     /// Signing keys.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// Client for calls to the gateway and the probes.
     pub http: reqwest::Client,
     /// Circuit breakers of the calls to the gateway.
@@ -57,7 +59,6 @@ impl Sim {
         };
         let sim = Self {
             state: Mutex::new(state),
-            schemas: Mutex::default(),
             external_url: OnceLock::new(),
             record,
             filler_types: config.introspection_filler_types,
@@ -65,7 +66,10 @@ impl Sim {
             journal: Journal::default(),
             faults: Faults::default(),
             hosts: config.hosts.clone(),
-            keys: Keys::generate()?,
+            keys: match &config.keys {
+                Some(keys) => Arc::clone(keys),
+                None => Arc::new(Keys::generate()?),
+            },
             http: client(config)?,
             breakers: Breakers::default(),
             pace: config.pace.clone(),
@@ -85,17 +89,18 @@ impl Sim {
         change(&mut self.lock())
     }
 
-    /// The schema of a release, built once.
+    /// The schema of a release, built once in a process.
     ///
     /// # Errors
     /// The SDL of the release is broken.
     pub fn schemas(&self, version: Version) -> Result<Arc<Schemas>, String> {
-        let mut built = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(schemas) = built.get(&version) {
+        let built = SCHEMAS.get_or_init(Mutex::default);
+        let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(schemas) = built.get(&(version, self.filler_types)) {
             return Ok(Arc::clone(schemas));
         }
         let schemas = Arc::new(schema::build(version, self.filler_types)?);
-        built.insert(version, Arc::clone(&schemas));
+        built.insert((version, self.filler_types), Arc::clone(&schemas));
         Ok(schemas)
     }
 
