@@ -19,6 +19,8 @@ pub const ABANDON: &str = "duo.selfhosted.dev/abandon";
 pub const ROTATE_SIGNING_KEYS: &str = "duo.selfhosted.dev/rotate-signing-keys";
 /// On gateway pods: touched when a mounted key or setting changed, so that kubelet refreshes the volume at once.
 pub const CONFIG_HASH: &str = "duo.selfhosted.dev/config-hash";
+/// On AIGateways: the shard of the operator that works on it and on all that belongs to it.
+pub const SHARD: &str = "duo.selfhosted.dev/shard";
 /// On FeatureAssignments: comma-separated features that this object has set in GitLab, with `:disabled` or `:vendored`
 /// after those that it gave no model. Written before the first write to
 /// GitLab, so that a feature that is taken out of the spec is unassigned even when the status is lost.

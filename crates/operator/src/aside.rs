@@ -51,6 +51,13 @@ mod tests {
         assert_eq!(run(patiently(PATIENCE, async { 2 })).await, Some(2));
         assert_eq!(run(patiently(PATIENCE, slow())).await, None);
         assert_eq!(run(slow()).await, Some(()), "only waiting patiently counts");
-        assert_eq!(patiently(PATIENCE, async { slow().await; 3 }).await, 3);
+        assert_eq!(
+            patiently(PATIENCE, async {
+                slow().await;
+                3
+            })
+            .await,
+            3
+        );
     }
 }

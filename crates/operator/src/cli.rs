@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use duo_core::deletion::{GITLAB_GONE_SECONDS, HAND_ASSIGNED_GRACE_SECONDS, Patience};
+use duo_core::selector::Selector;
 
 /// Declares GitLab Duo Self-Hosted: gateways, models and feature assignments as custom resources.
 #[derive(Debug, Parser)]
@@ -100,6 +101,12 @@ pub struct RunArgs {
     /// Most calls in an hour to one GitLab; GitLab's own throttle of a user is 7200 where it is switched on.
     #[arg(long, value_name = "CALLS", default_value_t = 5400, value_parser = clap::value_parser!(u32).range(60..=1_000_000))]
     pub gitlab_calls_per_hour: u32,
+    /// Only AIGateways with these labels, and what belongs to them; needs --shard-name. Left out: all.
+    #[arg(long, value_name = "SELECTOR", env = "SHARD_SELECTOR", requires = "shard_name")]
+    pub shard_selector: Option<Selector>,
+    /// Name of this shard; its Lease is `duo-operator-NAME`. Two shards never work on one AIGateway.
+    #[arg(long, value_name = "NAME", env = "SHARD_NAME", requires = "shard_selector", value_parser = shard_name)]
+    pub shard_name: Option<String>,
     /// Image of gateways whose resource names none.
     #[arg(long, value_name = "IMAGE", env = "DUO_GATEWAY_IMAGE", default_value = GATEWAY_IMAGE)]
     pub gateway_image: String,
@@ -109,6 +116,16 @@ impl RunArgs {
     /// How long deletions wait.
     pub fn patience(&self) -> Patience {
         Patience { hand_assigned: self.hand_assigned_grace, gitlab_gone: self.gitlab_gone_after }
+    }
+}
+
+/// As it stands in a Lease's name and in an annotation.
+fn shard_name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let edge = |c: Option<char>| c.is_some_and(|c| c != '-');
+    match text.len() <= 40 && text.chars().all(good) && edge(text.chars().next()) && edge(text.chars().next_back()) {
+        true => Ok(text.to_owned()),
+        false => Err("at most 40 lower-case letters, digits and dashes, no dash at an end".to_owned()),
     }
 }
 
@@ -132,6 +149,16 @@ mod tests {
         assert_eq!((given.watch_namespace, given.resync, given.leader_elect), (vec!["a".into(), "b".into()], 5, false));
         assert!(run(&["--leader-elect"]).leader_elect);
         assert_eq!(run(&["--metrics-addr", "127.0.0.1:0"]).metrics_addr.port(), 0);
+        let shard = run(&["--shard-selector", "team in (a,b)", "--shard-name", "east"]);
+        assert_eq!(shard.shard_selector.map(|selector| selector.to_string()).as_deref(), Some("team in (a,b)"));
+        for refused in [
+            vec!["--shard-selector", "a=b"],
+            vec!["--shard-name", "east"],
+            vec!["--shard-selector", "a=b", "--shard-name", "East"],
+            vec!["--shard-selector", "a b", "--shard-name", "east"],
+        ] {
+            assert!(Cli::try_parse_from(["duo-operator", "run"].iter().chain(&refused)).is_err(), "{refused:?}");
+        }
     }
 
     #[test]

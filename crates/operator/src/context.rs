@@ -13,8 +13,10 @@ use kube::{Resource, ResourceExt};
 
 use crate::contests::Contests;
 use crate::error::Error;
+use crate::own_writes::OwnWrites;
 use crate::report::Reporter;
 use crate::session::Sessions;
+use crate::shard::Shard;
 use crate::watches::Stores;
 
 /// Shared by all reconcilers.
@@ -29,6 +31,10 @@ pub(crate) struct Context {
     pub stores: Stores,
     /// Status and events.
     pub reporter: Reporter,
+    /// Which gateways are ours to work on.
+    pub shard: Shard,
+    /// What this process wrote last to each of our objects.
+    pub own: OwnWrites,
     /// Whether this process may write to GitLab.
     pub leadership: duo_runtime::lease::Leadership,
     /// How often an unchanged world is looked at.

@@ -17,9 +17,10 @@ pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) ->
         },
         settings: observation.settings.map(settings),
         // Without the list of features the token lacks a right: then nothing may be concluded from what is not listed.
-        models: observation.models.filter(|_| observation.features.is_some()).map(|models| {
-            models.into_iter().map(model).collect()
-        }),
+        models: observation
+            .models
+            .filter(|_| observation.features.is_some())
+            .map(|models| models.into_iter().map(model).collect()),
         features: observation
             .features
             .unwrap_or_default()

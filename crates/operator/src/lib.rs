@@ -15,12 +15,14 @@ mod error;
 mod gateway;
 mod inputs;
 mod model;
+mod own_writes;
 mod pace;
 mod report;
 mod rights;
 mod rhythm;
 pub mod run;
 mod session;
+mod shard;
 mod watches;
 mod well_formed;
 

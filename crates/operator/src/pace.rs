@@ -58,9 +58,9 @@ impl Paces {
         if gates.len() >= MOST_GATES {
             gates.clear();
         }
-        let paced = gates.entry(url_rules::instance_key(url)).or_insert_with(|| {
-            Arc::new(Paced { gate: Gate::new(&self.limits), last: Mutex::default() })
-        });
+        let paced = gates
+            .entry(url_rules::instance_key(url))
+            .or_insert_with(|| Arc::new(Paced { gate: Gate::new(&self.limits), last: Mutex::default() }));
         let (paced, per_hour) = (Arc::clone(paced), self.per_hour);
         Arc::new(move |call| {
             let paced = Arc::clone(&paced);
@@ -116,14 +116,14 @@ mod tests {
         let server = |retry_after| Error::ServerError { operation: "x", status: 503, message: text(), retry_after };
         let refused = Failure::default();
         let cases = [
-            (Error::Timeout { operation: "x", after: Duration::from_secs(8) }, Some(Failure { asked: None, hung: true })),
+            (
+                Error::Timeout { operation: "x", after: Duration::from_secs(8) },
+                Some(Failure { asked: None, hung: true }),
+            ),
             (Error::Unreachable { host: text(), cause: text() }, Some(refused)),
             (Error::Tls { host: text(), cause: text() }, Some(refused)),
             (server(None), Some(refused)),
-            (
-                server(Some(Duration::from_secs(7))),
-                Some(Failure { asked: Some(Duration::from_secs(7)), hung: false }),
-            ),
+            (server(Some(Duration::from_secs(7))), Some(Failure { asked: Some(Duration::from_secs(7)), hung: false })),
             (
                 Error::RateLimited { retry_after: Some(Duration::from_secs(90)) },
                 Some(Failure { asked: Some(Duration::from_secs(90)), hung: false }),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
+use crate::own_writes::OwnWrites;
 
 /// Something that happened, for people.
 #[derive(Clone, Debug)]
@@ -41,18 +42,19 @@ impl Event {
 /// Writes statuses and publishes events.
 pub(crate) struct Reporter {
     publisher: Publisher,
+    own: OwnWrites,
     left_behind: Counter,
 }
 
 impl Reporter {
-    pub(crate) fn new(publisher: Publisher, metrics: &duo_runtime::metrics::Metrics) -> Self {
+    pub(crate) fn new(publisher: Publisher, own: OwnWrites, metrics: &duo_runtime::metrics::Metrics) -> Self {
         let left_behind = Counter::default();
         metrics.register(
             "left_behind",
             "Objects that a deletion left in GitLab because it could not be reached or was told to let go",
             left_behind.clone(),
         );
-        Self { publisher, left_behind }
+        Self { publisher, own, left_behind }
     }
 
     /// Publishes one event.
@@ -80,7 +82,7 @@ impl Reporter {
     {
         match status::patch_if_changed(api, live, status).await {
             Ok(None) => return Ok(()),
-            Ok(Some(_)) => {}
+            Ok(Some(written)) => self.own.note(&written),
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error.into()),
         }
@@ -161,7 +163,9 @@ mod tests {
         let holds = Finding::holds("TokenValid", "TokenValid", "");
         let fails = Finding::fails("TokenValid", "TokenInvalid", "");
         let merged = |finding: &Finding| conditions::merge(&[], std::slice::from_ref(finding), None, "t");
-        assert_eq!(edges(&[], std::slice::from_ref(&holds)).len(), 1);
+        assert_eq!(edges(&[], std::slice::from_ref(&holds)).len(), 0);
+        assert_eq!(edges(&[], &[Finding { type_: READY, ..holds.clone() }]).len(), 1);
+        assert_eq!(edges(&merged(&fails), std::slice::from_ref(&holds)).len(), 1);
         assert_eq!(edges(&merged(&holds), std::slice::from_ref(&holds)).len(), 0);
         assert_eq!(edges(&merged(&holds), std::slice::from_ref(&fails)).len(), 1);
         assert_eq!(edges(&[], std::slice::from_ref(&fails)).len(), 0);

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use duo_core::shards::WHOLE;
 use duo_runtime::backoff::{Backoff, Curve};
 use duo_runtime::lease::{Config as LeaseConfig, Election, Leadership};
 use duo_runtime::metrics::Metrics;
@@ -20,9 +21,11 @@ use tokio_util::sync::DropGuard;
 use crate::cli::RunArgs;
 use crate::context::Context;
 use crate::error::{Error, Next};
+use crate::own_writes::OwnWrites;
 use crate::pace::Paces;
 use crate::report::Reporter;
 use crate::session::Sessions;
+use crate::shard::{self, Shard};
 use crate::{aside, assignment, gateway, model, watches};
 
 /// Name of the Lease, and of this controller in events and metrics.
@@ -30,6 +33,8 @@ pub(crate) const NAME: &str = "duo-operator";
 /// Objects of a kind that are worked on at the same time. Most of the time of one is waiting; calls to one GitLab are
 /// bounded by its own gate.
 const CONCURRENCY: u16 = 32;
+/// After a race with another writer.
+const SOON: Duration = Duration::from_millis(300);
 /// No reconcile takes longer: each of its calls has a limit, and there are not that many.
 const LONGEST: Duration = Duration::from_secs(600);
 /// A runtime that does not get to this in time is stuck.
@@ -92,9 +97,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     tokio::spawn(beat(health.clone(), servers.clone()));
 
     // A standby is ready too: it answers, and an update of the Deployment must not wait for the lease.
+    let leases = args.leader_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned());
+    let shard_name = args.shard_name.as_deref().unwrap_or(WHOLE);
     let election = args.leader_elect.then(|| {
-        let namespace = args.leader_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned());
-        let config = LeaseConfig::new(&namespace, NAME);
+        let config = LeaseConfig::new(&leases, &shard::lease_name(shard_name));
         let health = health.clone();
         let alive = Arc::new(move || health.beat("election", SILENCE));
         Election::start(kube.clone(), LeaseConfig { alive: Some(alive), ..config }, stop.clone())
@@ -114,7 +120,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     };
     let result = if leads {
         metrics.set_leader(true);
-        let lead = Lead { metrics: &metrics, health: &health, leadership, watching, work };
+        let shard = Shard::new(shard_name, args.shard_selector.clone(), kube.clone(), &leases);
+        let lead = Lead { metrics: &metrics, health: &health, leadership, shard, watching, work };
         lead.run(&args, kube, watches, stop).await
     } else {
         Ok(())
@@ -146,6 +153,7 @@ struct Lead<'a> {
     metrics: &'a Metrics,
     health: &'a admin::Health,
     leadership: Leadership,
+    shard: Shard,
     watching: JoinSet<&'static str>,
     /// From `true` on changes wake somebody.
     work: tokio::sync::watch::Sender<bool>,
@@ -159,11 +167,12 @@ impl Lead<'_> {
         (stores, wakes, router): (watches::Stores, watches::Wakes, watches::Router),
         stop: CancellationToken,
     ) -> Result<(), RunError> {
-        let Self { metrics, health, leadership, mut watching, work } = self;
+        let Self { metrics, health, leadership, shard, mut watching, work } = self;
         tracing::info!(resync_seconds = args.resync, namespaces = ?args.watch_namespace, "leading");
         let calls = metrics.calls("gitlab");
         let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| NAME.to_owned());
         let resync = Duration::from_secs(args.resync);
+        let own = OwnWrites::default();
         let ctx = Arc::new(Context {
             applier: duo_runtime::apply::Applier::new(kube.clone(), NAME),
             sessions: Sessions::new(
@@ -176,7 +185,9 @@ impl Lead<'_> {
                 resync,
             ),
             stores: stores.clone(),
-            reporter: Reporter::new(events::Publisher::new(kube.clone(), NAME, &instance), metrics),
+            shard,
+            reporter: Reporter::new(events::Publisher::new(kube.clone(), NAME, &instance), own.clone(), metrics),
+            own,
             leadership: leadership.clone(),
             resync,
             patience: args.patience(),
@@ -351,6 +362,8 @@ impl<K: Resource<DynamicType = ()>> Driver<K> {
     ) -> Action {
         running.error(error.category());
         let wait = self.backoff.failure(key, error.retry_after());
+        // The copy at hand was a moment old; by then it is not.
+        let wait = if error.category() == "KubernetesConflict" { wait.min(SOON) } else { wait };
         // Races with other writers are daily business; they are told only when they go on.
         if error.category() == "KubernetesConflict" {
             tracing::debug!(kind = self.kind, namespace = names.0, name = names.1, %error, "came too late, trying again");

@@ -13,6 +13,8 @@
 //! [`Leadership::remaining`].
 
 mod decision;
+#[cfg(test)]
+mod properties;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

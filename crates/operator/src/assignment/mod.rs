@@ -5,8 +5,9 @@ mod sync;
 mod synthetic;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use duo_api::annotations::{ASSIGNED_FEATURES, FINALIZER};
+use duo_api::annotations::ASSIGNED_FEATURES;
 use duo_api::condition::{ACCEPTED, MODEL_RESOLVED, READY, SYNCED};
 use duo_api::{AIGateway, Feature, FeatureAssignment, FeatureAssignmentStatus, FeatureStatus, SelfHostedModel};
 use duo_core::claims::Claimant;
@@ -16,13 +17,15 @@ use duo_core::plan::{FeatureTarget, Held};
 use duo_core::ready::{self, GATEWAY_READY, MODEL_READY};
 use duo_core::{tiers, validate};
 use duo_gitlab::FeatureProvider;
-use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 use crate::context::{Context, claimant, now};
 use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session::{Session, Written};
+
+/// How long a gateway and a model that are new as well may take until they say something.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// What a pass found out.
 struct Outcome {
@@ -50,19 +53,25 @@ impl Outcome {
 
 /// Brings GitLab to what one FeatureAssignment declares.
 pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Result<Next, Error> {
-    if item.metadata.deletion_timestamp.is_some() {
-        return delete::run(&item, ctx).await;
-    }
     let namespace = item.namespace().unwrap_or_default();
     let gateway = ctx.gateway(&namespace, &item.spec.gateway_ref.name);
+    let deleted = item.metadata.deletion_timestamp.is_some();
+    // What goes after its gateway is let go of by any shard: there is nothing left to write to.
+    if !ctx.shard.works_on(gateway.as_deref()) && !(deleted && gateway.is_none()) {
+        return Ok(Next::OnChange);
+    }
+    if deleted {
+        return delete::run(&item, ctx).await;
+    }
     if item.spec.suspend || gateway.as_ref().is_some_and(|gateway| gateway.spec.suspend) {
         return Ok(Next::OnChange);
     }
     let api: Api<FeatureAssignment> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let mut live = match metadata::add_finalizer(&api, item.as_ref(), FINALIZER).await? {
-        Changed::Now(live) | Changed::Already(live) => live,
-        Changed::Gone => return Ok(Next::OnChange),
-    };
+    if item.status.is_none() && first_look_is_due(&item, gateway.as_deref(), ctx) && ctx.own.waits_first(item.as_ref())
+    {
+        return Ok(Next::After(FIRST_LOOK));
+    }
+    let Some(mut live) = ctx.own.live(&api, item.as_ref()).await? else { return Ok(Next::OnChange) };
     let before = live.status.clone().unwrap_or_default();
     let mut outcome =
         Outcome { findings: Vec::new(), events: Vec::new(), plan: Vec::new(), features: None, next: Next::OnChange };
@@ -75,7 +84,10 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         Some(gateway) => {
             let model = live.spec.model_ref.as_ref().and_then(|reference| model(&live, &reference.name, ctx));
             let target = resolve(&live, model.as_deref(), &mut outcome);
-            sync::run(&mut live, &api, &gateway, (target, model.as_deref()), ctx, &mut outcome).await?;
+            let synced =
+                sync::run(&mut live, &api, &gateway, (target, model.as_deref()), ctx, &mut outcome).await;
+            ctx.own.note(&live);
+            synced?;
             if outcome.findings.iter().any(|f| f.type_ == SYNCED && f.status == duo_api::ConditionStatus::True) {
                 synthetic::run(&live, &gateway, model.as_deref(), ctx, &mut outcome).await?;
             }
@@ -94,6 +106,14 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
     }
     ctx.reporter.write(&api, &live, Some(&before.conditions), &findings, &status).await?;
     Ok(outcome.next.sooner(Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name))))
+}
+
+/// Whether the gateway or the model is as new as the assignment: their first statuses are a moment away and wake it; until
+/// then there is nothing to say.
+fn first_look_is_due(item: &FeatureAssignment, gateway: Option<&AIGateway>, ctx: &Context) -> bool {
+    let model = item.spec.model_ref.as_ref().and_then(|reference| model(item, &reference.name, ctx));
+    gateway.is_some_and(|gateway| gateway.status.is_none())
+        || model.is_some_and(|model| model.status.is_none() && !model.spec.suspend)
 }
 
 fn model(item: &FeatureAssignment, name: &str, ctx: &Context) -> Option<Arc<SelfHostedModel>> {

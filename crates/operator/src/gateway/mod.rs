@@ -14,11 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use duo_api::AIGateway;
-use duo_api::annotations::FINALIZER;
 use duo_api::condition::CONFIG_ACCEPTED;
 use duo_core::conditions::Finding;
 use duo_core::{ready, validate};
-use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 pub(crate) use cluster::declared_hash;
@@ -33,6 +31,9 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Brings the cluster and GitLab to what one AIGateway declares.
 pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<Next, Error> {
+    if let Some(next) = ctx.shard.turn(&gateway).await? {
+        return Ok(next);
+    }
     if gateway.metadata.deletion_timestamp.is_some() {
         return delete::run(&gateway, ctx).await;
     }
@@ -41,15 +42,12 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
     }
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<AIGateway> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let mut live = match metadata::add_finalizer(&api, gateway.as_ref(), FINALIZER).await? {
-        Changed::Now(live) => live,
-        // The copy in the cache may be older than the last status that this controller wrote.
-        Changed::Already(live) => live,
-        Changed::Gone => return Ok(Next::OnChange),
-    };
+    let Some(mut live) = ctx.own.live(&api, gateway.as_ref()).await? else { return Ok(Next::OnChange) };
 
     let cluster = Box::pin(cluster::run(&live, ctx)).await?;
-    let gitlab = gitlab::run(&mut live, &api, &cluster, ctx).await?;
+    let gitlab = gitlab::run(&mut live, &api, &cluster, ctx).await;
+    ctx.own.note(&live);
+    let gitlab = gitlab?;
 
     let mut next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_of(&namespace, &live.name_any())));
     let mut findings = cluster.findings.clone();

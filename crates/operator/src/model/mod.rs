@@ -7,21 +7,23 @@ mod serving;
 mod sync;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use duo_api::annotations::FINALIZER;
 use duo_api::condition::{ACCEPTED, SYNCED};
 use duo_api::model::SelfHostedModelStatus;
 use duo_api::{AIGateway, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::ready;
 use duo_core::validate::{self, Sibling};
-use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
 
 use crate::context::{Context, claimant, now};
 use crate::error::{Error, Next};
 use crate::inputs;
 use crate::report::Event;
+
+/// How long a gateway that is new as well may take until it says something.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// What a pass found out.
 struct Outcome {
@@ -38,19 +40,28 @@ struct Outcome {
 
 /// Brings GitLab to what one SelfHostedModel declares.
 pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Result<Next, Error> {
-    if model.metadata.deletion_timestamp.is_some() {
-        return delete::run(&model, ctx).await;
-    }
     let namespace = model.namespace().unwrap_or_default();
     let gateway = ctx.gateway(&namespace, &model.spec.gateway_ref.name);
+    let deleted = model.metadata.deletion_timestamp.is_some();
+    // What goes after its gateway is let go of by any shard: there is nothing left to write to.
+    if !ctx.shard.works_on(gateway.as_deref()) && !(deleted && gateway.is_none()) {
+        return Ok(Next::OnChange);
+    }
+    if deleted {
+        return delete::run(&model, ctx).await;
+    }
     if model.spec.suspend || gateway.as_ref().is_some_and(|gateway| gateway.spec.suspend) {
         return Ok(Next::OnChange);
     }
     let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let mut live = match metadata::add_finalizer(&api, model.as_ref(), FINALIZER).await? {
-        Changed::Now(live) | Changed::Already(live) => live,
-        Changed::Gone => return Ok(Next::OnChange),
-    };
+    if model.status.is_none()
+        && gateway.as_ref().is_some_and(|gateway| gateway.status.is_none())
+        && ctx.own.waits_first(model.as_ref())
+    {
+        // Its first status is a moment away and wakes its models; until then there is nothing to say.
+        return Ok(Next::After(FIRST_LOOK));
+    }
+    let Some(mut live) = ctx.own.live(&api, model.as_ref()).await? else { return Ok(Next::OnChange) };
     let before = live.status.clone().unwrap_or_default();
     let mut outcome = Outcome {
         findings: Vec::new(),
@@ -63,7 +74,11 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         next: Next::OnChange,
     };
     match accept(&live, gateway.as_deref(), ctx).await? {
-        Ok(gateway) => sync::run(&mut live, &api, gateway, ctx, &mut outcome).await?,
+        Ok(gateway) => {
+            let synced = sync::run(&mut live, &api, gateway, ctx, &mut outcome).await;
+            ctx.own.note(&live);
+            synced?;
+        }
         Err(refusal) => outcome.findings.push(refusal),
     }
     let findings = ready::model(outcome.findings);

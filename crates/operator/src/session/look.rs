@@ -167,7 +167,11 @@ mod tests {
     }
 
     fn chat(model: &str) -> Written {
-        Written::Feature { key: "duo_chat".to_owned(), provider: "self_hosted".to_owned(), model_id: Some(model.into()) }
+        Written::Feature {
+            key: "duo_chat".to_owned(),
+            provider: "self_hosted".to_owned(),
+            model_id: Some(model.into()),
+        }
     }
 
     fn wanted(asked: Instant, max_age: u64) -> Wanted {

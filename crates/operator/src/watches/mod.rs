@@ -11,6 +11,7 @@ mod router;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use duo_api::annotations::GATEWAY_LABEL;
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};

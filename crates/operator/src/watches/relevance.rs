@@ -4,10 +4,8 @@
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID, EXTERNAL_INSTANCE};
-use duo_api::condition::{
-    CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED, READY, SYNCED, TOKEN_VALID,
-};
+use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID, EXTERNAL_INSTANCE, SHARD};
+use duo_api::condition::{CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED, READY, SYNCED, TOKEN_VALID};
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -42,12 +40,13 @@ pub(super) trait Primary:
         // would be tried again at once.
         let annotations: Vec<_> =
             meta.annotations.iter().flatten().filter(|(key, _)| key.as_str() != CREATE_PENDING).collect();
-        let own = hash(&(meta.generation, annotations, &meta.finalizers, meta.deletion_timestamp.is_some(), &meta.uid));
+        let gone = meta.deletion_timestamp.is_some();
+        let own = hash(&(meta.generation, annotations, &meta.labels, &meta.finalizers, gone, &meta.uid));
         let declared = hash(&(meta.generation, meta.deletion_timestamp.is_some(), &meta.uid));
         let told = self.conditions().iter().filter(|condition| Self::TOLD.contains(&condition.type_.as_str()));
         let conditions: Vec<_> = told.map(|c| (&c.type_, format!("{:?}", c.status), &c.reason)).collect();
         let annotation = |name| meta.annotations.as_ref().and_then(|annotations| annotations.get(name));
-        let external = (annotation(EXTERNAL_ID), annotation(EXTERNAL_INSTANCE));
+        let external = (annotation(EXTERNAL_ID), annotation(EXTERNAL_INSTANCE), annotation(SHARD), &meta.labels);
         let state = hash(&(conditions, self.outcome(), external));
         Relevance { own, declared, state }
     }

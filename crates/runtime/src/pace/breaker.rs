@@ -168,73 +168,77 @@ mod tests {
 
     #[test]
     fn the_whole_table() {
-        play("two failures are not three, and an answer forgets them", &[
-            (0, Failed(false, REFUSED)),
-            (0, Failed(false, REFUSED)),
-            (0, Ask(0)),
-            (0, Answered(false)),
-            (0, Failed(false, REFUSED)),
-            (0, Failed(false, REFUSED)),
-            (0, Ask(0)),
-            (0, Failed(false, REFUSED)),
-            (0, Ask(5)),
-        ]);
+        play(
+            "two failures are not three, and an answer forgets them",
+            &[
+                (0, Failed(false, REFUSED)),
+                (0, Failed(false, REFUSED)),
+                (0, Ask(0)),
+                (0, Answered(false)),
+                (0, Failed(false, REFUSED)),
+                (0, Failed(false, REFUSED)),
+                (0, Ask(0)),
+                (0, Failed(false, REFUSED)),
+                (0, Ask(5)),
+            ],
+        );
         play("one call that hung is enough", &[(0, Failed(false, HUNG)), (1, Ask(4))]);
-        play("after the pause one tries and the others wait", &[
-            (0, Failed(false, HUNG)),
-            (5, Ask(-1)),
-            (5, Ask(5)),
-            (6, Ask(5)),
-            (6, Answered(true)),
-            (6, Ask(0)),
-        ]);
-        play("pauses double up to the cap and start anew after an answer", &[
-            (0, Failed(false, HUNG)),
-            (5, Ask(-1)),
-            (5, Failed(true, REFUSED)),
-            (5, Ask(10)),
-            (15, Ask(-1)),
-            (15, Failed(true, REFUSED)),
-            (15, Ask(20)),
-            (35, Ask(-1)),
-            (35, Failed(true, REFUSED)),
-            (35, Ask(40)),
-            (75, Ask(-1)),
-            (75, Failed(true, REFUSED)),
-            (75, Ask(60)),
-            (135, Ask(-1)),
-            (135, Answered(true)),
-            (136, Failed(false, HUNG)),
-            (136, Ask(5)),
-        ]);
-        play("what the other side asks for is kept, also beyond the cap", &[
-            (0, Failed(false, asked(600))),
-            (1, Ask(599)),
-            (1, Failed(false, asked(5))),
-            (1, Ask(599)),
-            (1, Failed(false, asked(900))),
-            (1, Ask(900)),
-        ]);
-        play("answers and failures of calls that were sent before do not end a pause", &[
-            (0, Failed(false, asked(60))),
-            (1, Answered(false)),
-            (1, Ask(59)),
-            (2, Failed(false, HUNG)),
-            (2, Ask(58)),
-            (60, Ask(-1)),
-            (61, Failed(false, HUNG)),
-            (61, Ask(5)),
-            (62, Answered(true)),
-            (62, Ask(0)),
-        ]);
-        play("a call that tries and is dropped or lost makes room for the next", &[
-            (0, Failed(false, HUNG)),
-            (5, Ask(-1)),
-            (6, Abandoned),
-            (6, Ask(-1)),
-            (35, Ask(5)),
-            (36, Ask(-1)),
-        ]);
+        play(
+            "after the pause one tries and the others wait",
+            &[(0, Failed(false, HUNG)), (5, Ask(-1)), (5, Ask(5)), (6, Ask(5)), (6, Answered(true)), (6, Ask(0))],
+        );
+        play(
+            "pauses double up to the cap and start anew after an answer",
+            &[
+                (0, Failed(false, HUNG)),
+                (5, Ask(-1)),
+                (5, Failed(true, REFUSED)),
+                (5, Ask(10)),
+                (15, Ask(-1)),
+                (15, Failed(true, REFUSED)),
+                (15, Ask(20)),
+                (35, Ask(-1)),
+                (35, Failed(true, REFUSED)),
+                (35, Ask(40)),
+                (75, Ask(-1)),
+                (75, Failed(true, REFUSED)),
+                (75, Ask(60)),
+                (135, Ask(-1)),
+                (135, Answered(true)),
+                (136, Failed(false, HUNG)),
+                (136, Ask(5)),
+            ],
+        );
+        play(
+            "what the other side asks for is kept, also beyond the cap",
+            &[
+                (0, Failed(false, asked(600))),
+                (1, Ask(599)),
+                (1, Failed(false, asked(5))),
+                (1, Ask(599)),
+                (1, Failed(false, asked(900))),
+                (1, Ask(900)),
+            ],
+        );
+        play(
+            "answers and failures of calls that were sent before do not end a pause",
+            &[
+                (0, Failed(false, asked(60))),
+                (1, Answered(false)),
+                (1, Ask(59)),
+                (2, Failed(false, HUNG)),
+                (2, Ask(58)),
+                (60, Ask(-1)),
+                (61, Failed(false, HUNG)),
+                (61, Ask(5)),
+                (62, Answered(true)),
+                (62, Ask(0)),
+            ],
+        );
+        play(
+            "a call that tries and is dropped or lost makes room for the next",
+            &[(0, Failed(false, HUNG)), (5, Ask(-1)), (6, Abandoned), (6, Ask(-1)), (35, Ask(5)), (36, Ask(-1))],
+        );
     }
 
     #[test]

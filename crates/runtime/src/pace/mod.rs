@@ -55,10 +55,7 @@ impl Gate {
         Arc::new(Self {
             ordinary: Arc::new(Semaphore::new(limits.at_once.max(1))),
             long: Arc::new(Semaphore::new(limits.long_at_once.max(1))),
-            state: Mutex::new((
-                Breaker::new(limits.rule),
-                Bucket::new(limits.burst, limits.per_hour, Instant::now()),
-            )),
+            state: Mutex::new((Breaker::new(limits.rule), Bucket::new(limits.burst, limits.per_hour, Instant::now()))),
         })
     }
 

@@ -89,7 +89,14 @@ impl GitLabs {
     }
 
     /// Waits until an instance gets a mutation that says `text`; how long after `from` that was. `None` after `limit`.
-    pub async fn until_told(&self, number: usize, mark: u64, text: &str, from: Instant, limit: Duration) -> Option<f64> {
+    pub async fn until_told(
+        &self,
+        number: usize,
+        mark: u64,
+        text: &str,
+        from: Instant,
+        limit: Duration,
+    ) -> Option<f64> {
         let journal = self.all.get(number)?.journal();
         while from.elapsed() < limit {
             let told = journal.writes(mark).iter().any(|entry| entry.variables.to_string().contains(text));

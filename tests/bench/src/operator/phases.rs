@@ -90,7 +90,12 @@ impl Scene<'_> {
             }
             let seconds = operator.started.elapsed().as_secs();
             if operator.started.elapsed() > LIMIT {
-                return Err(format!("{}\n{}", waited.err().map(|e| e.to_string()).unwrap_or_default(), operator.log_tail()).into());
+                return Err(format!(
+                    "{}\n{}",
+                    waited.err().map(|e| e.to_string()).unwrap_or_default(),
+                    operator.log_tail()
+                )
+                .into());
             }
             let kinds = ["AIGateway", "SelfHostedModel", "FeatureAssignment"].map(|kind| self.readiness.of_kind(kind));
             let memory = memory::of(operator.pid());
@@ -112,7 +117,12 @@ impl Scene<'_> {
         let writes = self.writes(audit).await?;
         let by_kind = summary(&writes);
         say(&format!("API server: {by_kind:?}"));
-        table.add("cold start: writes to the API server per object", "", writes.len() as f64 / self.objects as f64, None);
+        table.add(
+            "cold start: writes to the API server per object",
+            "",
+            writes.len() as f64 / self.objects as f64,
+            None,
+        );
         table.add("cold start: processor time of the operator", "s", memory::cpu_seconds(operator.pid()), None);
         table.add("memory: most", "MiB", memory::of(operator.pid()).peak, Some(96.0));
         Ok(operator)
@@ -194,7 +204,8 @@ impl Scene<'_> {
                 let now = api.get(&name).await?;
                 let feature = now.spec.features.first().map(|feature| feature.graphql()).unwrap_or_default();
                 let used = now.spec.model_ref.map(|reference| reference.name).unwrap_or_default();
-                let other = (0..self.arguments.models).map(|model| Names::model(number, model)).find(|model| *model != used);
+                let other =
+                    (0..self.arguments.models).map(|model| Names::model(number, model)).find(|model| *model != used);
                 let other = other.ok_or("edits of assignments need two models")?;
                 self.patch::<FeatureAssignment>(&namespace, &name, json!({"modelRef": {"name": other}})).await?;
                 ("feature", feature.to_owned())
@@ -231,9 +242,14 @@ impl Scene<'_> {
             for round in 0..3 {
                 let next = Operator::start(self.control_plane, self.arguments).await?;
                 tokio::time::sleep(Duration::from_secs(15)).await;
-                let (number, edit) = (round, self.arguments.edits * 3 + 3 * (times.len() + if way == "kill" { 3 } else { 0 }));
+                let (number, edit) =
+                    (round, self.arguments.edits * 3 + 3 * (times.len() + if way == "kill" { 3 } else { 0 }));
                 let gone = Instant::now();
-                if way == "kill" { leader.kill() } else { leader.terminate() }
+                if way == "kill" {
+                    leader.kill()
+                } else {
+                    leader.terminate()
+                }
                 let before = gone.elapsed().as_secs_f64();
                 // what the old leader still did counts for nothing: the edit comes after its end
                 leader.ended().await?;
@@ -244,7 +260,12 @@ impl Scene<'_> {
             }
             table.add(name, "s", times.iter().copied().fold(0.0, f64::max), Some(limit));
         }
-        table.add("memory: most, of a replica that waited and took over", "MiB", memory::of(leader.pid()).peak, Some(96.0));
+        table.add(
+            "memory: most, of a replica that waited and took over",
+            "MiB",
+            memory::of(leader.pid()).peak,
+            Some(96.0),
+        );
         Ok(())
     }
 
