@@ -52,8 +52,13 @@ crds: setup ## write crds/*.yaml from the Rust types
 	$(XTASK) crdgen
 
 .PHONY: bench
-bench: build ## what the gateway costs, beside nginx and a bare hyper proxy (5 min)
+bench: build ## what the gateway costs, beside nginx and a bare hyper proxy, and the operator at size (25 min)
 	@tests/bench/run.sh
+	@tests/bench/operator.sh
+
+.PHONY: bench-operator
+bench-operator: build ## the operator with 200 GitLabs, 2,000 models, 5,000 assignments (20 min)
+	@tests/bench/operator.sh
 
 .PHONY: soak
 soak: build ## ten minutes of load with faults (SOAK_SECONDS=600): nothing lost, nothing hanging, nothing growing

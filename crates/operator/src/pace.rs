@@ -52,16 +52,18 @@ impl Paces {
         Self { limits, per_hour, gates: Mutex::default() }
     }
 
-    /// What the client of this GitLab asks before each call.
+    /// What a new client of this GitLab asks before each call. A gate that is closed begins anew with it: there is a new
+    /// client because of a new token or authority, which may be the cure.
     pub(crate) fn gate(&self, url: &str) -> duo_gitlab::Gate {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         if gates.len() >= MOST_GATES {
             gates.clear();
         }
-        let paced = gates
-            .entry(url_rules::instance_key(url))
-            .or_insert_with(|| Arc::new(Paced { gate: Gate::new(&self.limits), last: Mutex::default() }));
-        let (paced, per_hour) = (Arc::clone(paced), self.per_hour);
+        let key = url_rules::instance_key(url);
+        let open = gates.get(&key).filter(|paced| !paced.gate.is_paused()).cloned();
+        let paced = open.unwrap_or_else(|| Arc::new(Paced { gate: Gate::new(&self.limits), last: Mutex::default() }));
+        gates.insert(key, Arc::clone(&paced));
+        let per_hour = self.per_hour;
         Arc::new(move |call| {
             let paced = Arc::clone(&paced);
             Box::pin(async move { paced.enter(call, per_hour).await })
@@ -141,15 +143,14 @@ mod tests {
     #[tokio::test]
     async fn one_gitlab_under_two_spellings_has_one_gate_and_others_have_their_own() {
         let paces = Paces::new(Duration::from_secs(300), 3600);
-        let enter = |url: &str| {
-            let gate = paces.gate(url);
-            async move { gate(Entering { operation: "x", long: false }).await }
-        };
-        let Ok(entered) = enter("https://gitlab.example.com").await else { panic!("not let in") };
+        let call = Entering { operation: "x", long: false };
+        let (one, same) = (paces.gate("https://gitlab.example.com"), paces.gate("https://GitLab.example.com/"));
+        let Ok(entered) = one(call).await else { panic!("not let in") };
         (entered.ended)(Some(&Error::Timeout { operation: "x", after: Duration::from_secs(8) }));
-        let Err(held) = enter("https://GitLab.example.com/").await else { panic!("let in") };
+        let Err(held) = same(call).await else { panic!("let in") };
         assert_eq!((held.category(), held.outcome_unknown(), held.is_transient()), ("Timeout", false, true));
         assert!(held.retry_after().is_some());
-        assert!(enter("https://other.example.com").await.is_ok());
+        assert!(paces.gate("https://other.example.com")(call).await.is_ok());
+        assert!(paces.gate("https://gitlab.example.com")(call).await.is_ok(), "a new client may have the cure");
     }
 }

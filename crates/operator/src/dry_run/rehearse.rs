@@ -8,6 +8,7 @@ use std::time::Duration;
 use duo_core::deletion::Patience;
 use duo_core::observed::Instance;
 use duo_core::plan::{self, Operation};
+use duo_core::shards::WHOLE;
 use duo_gitlab::Client;
 use duo_runtime::lease::Leadership;
 use duo_runtime::metrics::Metrics;
@@ -21,9 +22,11 @@ use super::target::Target;
 use crate::contests::Contests;
 use crate::context::Context;
 use crate::convert;
-use crate::report::Reporter;
+use crate::own_writes::OwnWrites;
 use crate::pace::Paces;
+use crate::report::Reporter;
 use crate::session::Sessions;
+use crate::shard::Shard;
 use crate::watches::{ByHand, Stores};
 use crate::{assignment, gateway, model};
 
@@ -84,20 +87,25 @@ impl Stage {
         let kept = Arc::clone(&clients);
         let leadership = Leadership::always();
         let sessions =
-            Sessions::new(kube.clone(), Arc::new(|_| {}), leadership.clone(), Paces::new(RESYNC, PER_HOUR), RESYNC).prepared(Arc::new(move |client| {
-                let client = client.rehearsing();
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
-                client
-            }));
+            Sessions::new(kube.clone(), Arc::new(|_| {}), leadership.clone(), Paces::new(RESYNC, PER_HOUR), RESYNC)
+                .prepared(Arc::new(move |client| {
+                    let client = client.rehearsing();
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
+                    client
+                }));
         let metrics = Metrics::new("duo_operator");
+        let own = OwnWrites::default();
         let ctx = Context {
             applier: duo_runtime::apply::Applier::new(kube.clone(), crate::run::NAME),
             sessions,
             stores,
             reporter: Reporter::new(
                 duo_runtime::events::Publisher::new(kube.clone(), crate::run::NAME, "plan"),
+                own.clone(),
                 &metrics,
             ),
+            own,
+            shard: Shard::new(WHOLE, None, kube.clone(), ""),
             leadership,
             resync: RESYNC,
             patience: Patience::default(),

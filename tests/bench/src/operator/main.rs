@@ -52,8 +52,8 @@ struct Arguments {
     /// Edits that are timed.
     #[arg(long, default_value_t = 300)]
     edits: usize,
-    /// GitLabs that accept connections and never answer, beside the others.
-    #[arg(long, default_value_t = 0)]
+    /// GitLabs that take connections and never answer for two periods, while the others are edited.
+    #[arg(long, default_value_t = 10)]
     dead: usize,
     /// Only the first phases: start, rest, edits, takeover.
     #[arg(long, default_value = "takeover")]

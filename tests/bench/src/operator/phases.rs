@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use duo_api::{AIGateway, Feature, FeatureAssignment, SelfHostedModel};
+use duo_sim::gitlab::{Action, Fault};
 use duo_testkit::control_plane::{ControlPlane, Mark};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -72,6 +73,7 @@ impl Scene<'_> {
             return Ok(());
         }
         self.edits(&mut operator, table).await?;
+        self.beside_dead_ones(&mut operator, table).await?;
         if self.arguments.until == "edits" {
             return Ok(());
         }
@@ -81,7 +83,6 @@ impl Scene<'_> {
     async fn cold_start(&self, table: &mut Table) -> Fallible<Operator> {
         let (marks, audit) = (self.gitlabs.mark(), self.control_plane.mark().await?);
         let mut operator = Operator::start(self.control_plane, self.arguments).await?;
-        let mut told = 0;
         loop {
             let waited = self.readiness.until(self.objects, Duration::from_secs(10)).await;
             operator.check()?;
@@ -101,9 +102,7 @@ impl Scene<'_> {
             let memory = memory::of(operator.pid());
             let cpu = memory::cpu_seconds(operator.pid());
             say(&format!("{seconds:4} s: Ready {kinds:?}, operator {:.0} MiB, {cpu:.0} s of processor", memory.now));
-            told += 1;
         }
-        let _ = told;
         table.add("cold start: all Ready", "s", operator.started.elapsed().as_secs_f64(), Some(120.0));
         // what follows from the last objects' becoming Ready belongs to the start
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -182,6 +181,38 @@ impl Scene<'_> {
         table.add("edits that never came", "", f64::from(lost), Some(0.0));
         self.readiness.until(self.objects, LIMIT).await?;
         table.add("memory: most, edits included", "MiB", memory::of(operator.pid()).peak, Some(96.0));
+        Ok(())
+    }
+
+    /// Some GitLabs take connections and never answer; the others' users must not notice.
+    async fn beside_dead_ones(&self, operator: &mut Operator, table: &mut Table) -> Fallible<()> {
+        let dead = self.arguments.dead.min(self.arguments.gateways / 2);
+        let living = self.arguments.gateways - dead;
+        let faults = || (living..self.arguments.gateways).filter_map(|number| self.gitlabs.get(number));
+        for gitlab in faults() {
+            gitlab.faults().clear();
+            gitlab.faults().add(Fault::new(Action::Hang));
+        }
+        let mut times = Vec::new();
+        let until = Instant::now() + Duration::from_secs(self.arguments.resync) * 2;
+        // a period in which each of them is asked, and one in which they are known
+        for edit in 0.. {
+            if dead == 0 || Instant::now() >= until {
+                break;
+            }
+            let (_, took) = self.edit((edit * 7) % living, self.arguments.edits * 2 + edit).await?;
+            times.push(took.unwrap_or(f64::INFINITY));
+            operator.check()?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for gitlab in faults() {
+            gitlab.faults().clear();
+        }
+        if dead > 0 {
+            let name = format!("edit in GitLab while {dead} other GitLabs hang: p99");
+            table.add(name, "s", percentile(&mut times, 0.99), Some(1.5));
+            self.readiness.until(self.objects, LIMIT).await?;
+        }
         Ok(())
     }
 
