@@ -84,8 +84,7 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         Some(gateway) => {
             let model = live.spec.model_ref.as_ref().and_then(|reference| model(&live, &reference.name, ctx));
             let target = resolve(&live, model.as_deref(), &mut outcome);
-            let synced =
-                sync::run(&mut live, &api, &gateway, (target, model.as_deref()), ctx, &mut outcome).await;
+            let synced = sync::run(&mut live, &api, &gateway, (target, model.as_deref()), ctx, &mut outcome).await;
             ctx.own.note(&live);
             synced?;
             if outcome.findings.iter().any(|f| f.type_ == SYNCED && f.status == duo_api::ConditionStatus::True) {

@@ -20,9 +20,9 @@ use kube::{Api, ResourceExt};
 use super::cluster::Cluster;
 use crate::contests::Fights;
 use crate::context::{Context, claimant, held_id, home_mark, made_at, told_home};
+use crate::convert;
 use crate::error::{Error, Next};
 use crate::report::Event;
-use crate::convert;
 use crate::session::{Denied, Session, SessionError, Written};
 
 /// How soon a refused token or a missing licence is looked at again: both are cured inside GitLab, which tells nobody.

@@ -156,6 +156,7 @@ mod tests {
             provider: "unassigned".to_owned(),
             model_id: None,
             release_state: Some("GA".to_owned()),
+            families: Vec::new(),
         };
         Instance {
             version: version.to_owned(),

@@ -207,7 +207,7 @@ mod tests {
         assert!(gate.is_paused());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_would_wait_long_for_room_is_sent_away_with_the_time() {
         let gate = Gate::new(&Limits { burst: 1, per_hour: 60, ..limits() });
         gate.enter(false).await.unwrap().answered();
