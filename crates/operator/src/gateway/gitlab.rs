@@ -301,7 +301,7 @@ async fn remember_previous_url(
     }
     let known = gateway.annotations().get(PREVIOUS_GATEWAY_URL).filter(|_| made_at(gateway, home)).cloned();
     // Neither this gateway's URL nor that of another one of ours, which may have lost a claim a moment ago.
-    let of_others = ctx.gateways.state().into_iter().map(|other| gateway_url(&other));
+    let of_others = ctx.stores.gateways.state().into_iter().map(|other| gateway_url(&other));
     let ours: Vec<String> = of_others.chain([url.to_owned()]).collect();
     let foreign = |found: &String| !ours.iter().any(|url| url_rules::same(Some(found), Some(url)));
     let previous = known.unwrap_or_else(|| observed.gateway_url.clone().filter(foreign).unwrap_or_default());
