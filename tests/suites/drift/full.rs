@@ -13,7 +13,7 @@ async fn whatever_is_changed_by_hand_is_put_back_and_told_once() {
         let mark = world.gitlab.journal().mark();
         (change.make)(&world);
         assert!(!(change.is_declared)(&world), "{:?}: the change by hand changed nothing", change.words);
-        world.eventually(&format!("put back: {:?}", change.words), || (change.is_declared)(&world)).await;
+        // The condition tells it until the next look, which comes soon: it is waited for first.
         world
             .until(kind, name, "the condition tells what was put back", |object| {
                 let (status, _, message) = condition(object, change.condition);
@@ -21,6 +21,7 @@ async fn whatever_is_changed_by_hand_is_put_back_and_told_once() {
                 status == "True" && put_back && change.words.iter().all(|word| message.contains(word))
             })
             .await;
+        world.eventually(&format!("put back: {:?}", change.words), || (change.is_declared)(&world)).await;
         let all = until_told(&world, "DriftCorrected", name, before + 1).await;
         assert_eq!(all.len(), before + 1, "not one event for one drift: {all:#?}");
         let fits = |text: &&String| change.words.iter().all(|word| text.contains(word));
