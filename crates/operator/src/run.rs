@@ -41,6 +41,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 const BEAT: Duration = Duration::from_secs(5);
 /// Silence after which `/livez` fails: several times the longest step between two signs of life.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Our kinds are listed anew after this many resync periods.
+const RELIST_PERIODS: u32 = 12;
 /// Changes of one object within this time are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -112,7 +114,12 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     // A standby keeps its caches current, so that it works a moment after it has the lease.
     let mut watching = JoinSet::new();
     let (work, works) = tokio::sync::watch::channel(false);
-    let watches = watches::start(&kube, &watches::Scope(args.watch_namespace.clone()), works, &mut watching);
+    let watches = watches::start(
+        &kube,
+        &watches::Scope(args.watch_namespace.clone(), RELIST_PERIODS * Duration::from_secs(args.resync)),
+        works,
+        &mut watching,
+    );
     let leads = tokio::select! {
         leads = leadership.wait_until_leader() => leads,
         () = stop.cancelled() => false,

@@ -72,6 +72,10 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         return Ok(Next::After(FIRST_LOOK));
     }
     let Some(mut live) = ctx.own.live(&api, item.as_ref()).await? else { return Ok(Next::OnChange) };
+    if live.metadata.deletion_timestamp.is_some() {
+        // The copy in the cache may not know yet.
+        return delete::run(&live, ctx).await;
+    }
     let before = live.status.clone().unwrap_or_default();
     let mut outcome =
         Outcome { findings: Vec::new(), events: Vec::new(), plan: Vec::new(), features: None, next: Next::OnChange };

@@ -43,6 +43,10 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<AIGateway> = Api::namespaced(ctx.kube.clone(), &namespace);
     let Some(mut live) = ctx.own.live(&api, gateway.as_ref()).await? else { return Ok(Next::OnChange) };
+    if live.metadata.deletion_timestamp.is_some() {
+        // The copy in the cache may not know yet.
+        return delete::run(&live, ctx).await;
+    }
 
     let cluster = Box::pin(cluster::run(&live, ctx)).await?;
     let gitlab = gitlab::run(&mut live, &api, &cluster, ctx).await;

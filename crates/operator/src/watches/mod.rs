@@ -12,9 +12,11 @@ mod router;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use duo_api::annotations::GATEWAY_LABEL;
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
@@ -42,9 +44,9 @@ const PAGE: u32 = 100;
 /// Where `kubectl apply` keeps the whole object once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Which namespaces are watched: all, or some.
+/// Which namespaces are watched (none named: all), and how often our kinds are listed anew.
 #[derive(Clone, Debug)]
-pub(crate) struct Scope(pub Vec<String>);
+pub(crate) struct Scope(pub Vec<String>, pub Duration);
 
 impl Scope {
     /// One for each watch, in the order of `apis`.
@@ -209,8 +211,13 @@ fn primary<K, F>(
     K: Primary,
     F: Future<Output = ()> + Send + 'static,
 {
+    let relist = scope.1;
     let watches = scope.apis::<DeserializeGuard<K>>(client).into_iter().enumerate().map(|(at, api)| {
-        let events = watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+        let watch = move || {
+            let config = watcher::Config::default().page_size(PAGE);
+            watcher::watcher(api.clone(), config).default_backoff().boxed()
+        };
+        let events = again_every(relist, watch);
         events.map(move |event| (at, event.map(|event| event.modify(slim)))).boxed()
     });
     let mut events = futures::stream::select_all(watches);
@@ -262,6 +269,26 @@ fn slim<K: Primary>(object: &mut DeserializeGuard<K>) {
             annotations.remove(LAST_APPLIED);
         }
     }
+}
+
+/// Lists and watches from the beginning at times: an event that got lost on the way would never come again otherwise, and
+/// one object would be forgotten or never be let go of.
+fn again_every<T>(
+    every: Duration,
+    watch: impl Fn() -> BoxStream<'static, T> + Send + 'static,
+) -> impl Stream<Item = T> + Send {
+    let deadline = tokio::time::Instant::now() + every;
+    futures::stream::unfold((watch(), watch, deadline), move |(mut events, watch, mut deadline)| async move {
+        loop {
+            tokio::select! {
+                event = events.next() => return event.map(|event| (event, (events, watch, deadline))),
+                () = tokio::time::sleep_until(deadline) => {
+                    events = watch();
+                    deadline = tokio::time::Instant::now() + every;
+                }
+            }
+        }
+    })
 }
 
 /// Watches a kind for its metadata only: the reconciler reads what it needs, and no Secret is kept in memory.
