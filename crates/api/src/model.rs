@@ -243,7 +243,7 @@ pub struct SelfHostedModelStatus {
     /// Fingerprint of what the last connection check tried; a change asks for a new check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked: Option<String>,
-    /// When the last connection check ran, RFC 3339.
+    /// When the last connection check ran that passed or said something new, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<String>,
     /// What the operator would write to GitLab and does not, because the AIGateway's managementPolicy is `Observe`. Left

@@ -30,6 +30,14 @@ pub fn due_in(last: &LastCheck, fingerprint: &str, now: i64, retry_seconds: i64)
     last.at.map_or(0, |at| (at.min(now) + period - now).max(0))
 }
 
+/// Whether the time of a check belongs in the status. One that says again what the last one said does not: a check that
+/// cannot pass (an instance without a token) is made every few seconds, and each time would be a write.
+pub fn is_news(same_fingerprint: bool, last: Option<&Finding>, now: &Finding) -> bool {
+    now.status == duo_api::ConditionStatus::True
+        || !same_fingerprint
+        || last.is_none_or(|last| (last.status, last.reason, &last.message) != (now.status, now.reason, &now.message))
+}
+
 /// The condition while the gateway is not ready to be checked again: a model that failed its last check stays failed
 /// until one passes, for `Unknown` would make it Ready before users are served.
 pub fn while_waiting(last: Option<Finding>, waiting: Finding) -> Finding {
@@ -122,6 +130,18 @@ mod tests {
         for last in [None, Some(passed), Some(Finding::unknown(CONNECTION_VERIFIED, "CheckTimedOut", ""))] {
             assert_eq!(while_waiting(last, waiting()), waiting());
         }
+    }
+
+    #[test]
+    fn a_verdict_that_repeats_itself_is_no_news() {
+        let refused = |message: &str| Finding::fails(CONNECTION_VERIFIED, "ModelRefused", message).by_person();
+        let passed = Finding::holds(CONNECTION_VERIFIED, "ConnectionVerified", "");
+        assert!(!is_news(true, Some(&refused("403")), &refused("403")));
+        assert!(is_news(true, Some(&refused("403")), &refused("404")));
+        assert!(is_news(false, Some(&refused("403")), &refused("403")), "something else was tried");
+        assert!(is_news(true, None, &refused("403")));
+        assert!(is_news(true, Some(&passed), &refused("403")));
+        assert!(is_news(true, Some(&passed), &passed), "a check that passed is good for hours from then on");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use duo_core::ownership::Home;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
+use crate::attempts::Attempts;
 use crate::contests::Contests;
 use crate::error::Error;
 use crate::own_writes::OwnWrites;
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     pub patience: Patience,
     /// Fights with other writers.
     pub contests: Contests,
+    /// When connections were checked last.
+    pub attempts: Attempts,
     /// Image of the gateway where a resource names none.
     pub gateway_image: String,
     /// Whom models fail, by the gateways' pods.

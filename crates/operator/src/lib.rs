@@ -5,6 +5,7 @@
 
 mod aside;
 mod assignment;
+mod attempts;
 pub mod cli;
 mod contests;
 mod context;

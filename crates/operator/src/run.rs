@@ -199,6 +199,7 @@ impl Lead<'_> {
             resync,
             patience: args.patience(),
             contests: crate::contests::Contests::default(),
+            attempts: crate::attempts::Attempts::default(),
             gateway_image: args.gateway_image.clone(),
             lookout: crate::gateway::Lookout::default(),
             // Pods are asked directly, never through a proxy.

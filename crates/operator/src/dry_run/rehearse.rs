@@ -110,6 +110,7 @@ impl Stage {
             resync: RESYNC,
             patience: Patience::default(),
             contests: Contests::default(),
+            attempts: crate::attempts::Attempts::default(),
             gateway_image: image.to_owned(),
             http: reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?,
             lookout: crate::gateway::Lookout::default(),

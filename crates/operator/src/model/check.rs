@@ -6,7 +6,7 @@ use duo_api::annotations::CONFIG_HASH;
 use duo_api::condition::{CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED, MODEL_SERVING};
 use duo_api::{AIGateway, ManagementPolicy, Platform, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
-use duo_core::connection::{LastCheck, due_in, judge, while_waiting};
+use duo_core::connection::{self, LastCheck, due_in, judge, while_waiting};
 use duo_core::observed::Instance;
 use duo_core::{inputs, labels, plan};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -38,11 +38,14 @@ pub(super) async fn run(
     let last_finding = || last(model);
     let last = LastCheck {
         fingerprint: before.checked.clone(),
-        at: before
-            .checked_at
-            .as_deref()
-            .and_then(|at| at.parse::<jiff::Timestamp>().ok())
-            .map(jiff::Timestamp::as_second),
+        at: ctx.attempts.last(
+            model,
+            before
+                .checked_at
+                .as_deref()
+                .and_then(|at| at.parse::<jiff::Timestamp>().ok())
+                .map(jiff::Timestamp::as_second),
+        ),
         // A model that fails its users is asked again soon, whatever it answered hours ago.
         passed: conditions::is_true(&before.conditions, CONNECTION_VERIFIED)
             && !serving::is_failing(model, gateway, ctx).await?,
@@ -81,9 +84,12 @@ pub(super) async fn run(
             if finding.status != duo_api::ConditionStatus::True {
                 outcome.look_again(Duration::from_secs(retry.unsigned_abs()));
             }
+            ctx.attempts.note(model, jiff::Timestamp::now().as_second());
+            if connection::is_news(before.checked.as_deref() == Some(&fingerprint), last_finding().as_ref(), &finding) {
+                outcome.checked_at = Some(now());
+            }
             outcome.findings.push(finding);
             outcome.checked = Some(fingerprint);
-            outcome.checked_at = Some(now());
         }
         Err(error) => {
             outcome.findings.push(Finding::unknown(CONNECTION_VERIFIED, error.category(), error.to_string()));

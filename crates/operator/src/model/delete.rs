@@ -164,5 +164,6 @@ async fn release(model: &SelfHostedModel, left_behind: Option<&str>, ctx: &Conte
     let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &model.namespace().unwrap_or_default());
     metadata::remove_finalizer(&api, model, FINALIZER).await?;
     ctx.contests.forget(model);
+    ctx.attempts.forget(model);
     Ok(Next::OnChange)
 }

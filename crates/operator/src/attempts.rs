@@ -1,0 +1,32 @@
+//! When connection checks were tried last, remembered while this process runs: a check that says once more what the status
+//! says already is not worth a write every few seconds.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use kube::{Resource, ResourceExt};
+
+/// Unix seconds of the last try by object.
+#[derive(Default)]
+pub(crate) struct Attempts(Mutex<HashMap<String, i64>>);
+
+impl Attempts {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The later one of what is remembered and what the status says.
+    pub(crate) fn last<K: Resource>(&self, object: &K, in_status: Option<i64>) -> Option<i64> {
+        self.all().get(&object.uid().unwrap_or_default()).copied().max(in_status)
+    }
+
+    /// Notes a try.
+    pub(crate) fn note<K: Resource>(&self, object: &K, at: i64) {
+        self.all().insert(object.uid().unwrap_or_default(), at);
+    }
+
+    /// Forgets an object that is gone.
+    pub(crate) fn forget<K: Resource>(&self, object: &K) {
+        self.all().remove(&object.uid().unwrap_or_default());
+    }
+}
