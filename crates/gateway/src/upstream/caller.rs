@@ -289,7 +289,9 @@ mod tests {
             (rules(true, true, "example.com, 10.0.0.0/8"), "https://models.example.com/v1", true),
             (rules(true, true, "example.com, 10.0.0.0/8"), "http://10.1.2.3/v1", true),
             (rules(true, true, "example.com, 10.0.0.0/8"), "http://11.1.2.3/v1", false),
-            (rules(true, true, "*"), "http://11.1.2.3/v1", true),
+            // of addresses "*" says nothing, to this client as to reqwest
+            (rules(true, true, "*"), "http://vllm:8000/v1", true),
+            (rules(true, true, "*"), "http://11.1.2.3/v1", false),
         ] {
             let name = format!("{choice:?} {url}");
             let way = Way { trust: Trust::gather(&[]).unwrap(), proxy: choice, certificate: None };
