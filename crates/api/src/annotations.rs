@@ -13,10 +13,24 @@ pub const EXTERNAL_INSTANCE: &str = "duo.selfhosted.dev/external-instance";
 pub const CREATE_PENDING: &str = "duo.selfhosted.dev/create-pending";
 /// GitLab's Local AI gateway URL from before the operator set its own; put back on deletion. Empty: there was none.
 pub const PREVIOUS_GATEWAY_URL: &str = "duo.selfhosted.dev/previous-gateway-url";
+/// GitLab's Agent Platform service URL from before the operator set its own; put back when it is no longer declared.
+/// Empty: there was none.
+pub const PREVIOUS_AGENT_PLATFORM_URL: &str = "duo.selfhosted.dev/previous-agent-platform-url";
+/// Whether GitLab spoke TLS to its Agent Platform service before the operator set it: `true`, `false`, or empty where
+/// GitLab has no such setting.
+pub const PREVIOUS_AGENT_PLATFORM_SECURE: &str = "duo.selfhosted.dev/previous-agent-platform-secure";
+/// On SelfHostedModels whose API key GitLab holds (`implementation: GitLab`): salted SHA-256 of the key that GitLab was
+/// given last, so that a changed one is sent again.
+pub const API_TOKEN_FINGERPRINT: &str = "duo.selfhosted.dev/api-token-fingerprint";
 /// `"true"`: let go of the object at once without touching GitLab.
 pub const ABANDON: &str = "duo.selfhosted.dev/abandon";
 /// A new value rotates the gateway's signing keys; the previous key stays valid for checking.
 pub const ROTATE_SIGNING_KEYS: &str = "duo.selfhosted.dev/rotate-signing-keys";
+/// On the operator-owned Secret: the value of [`ROTATE_SIGNING_KEYS`] that was done last.
+pub const SIGNING_KEYS_ROTATED: &str = "duo.selfhosted.dev/signing-keys-rotated";
+/// On the operator-owned Secret: when that was, RFC 3339. While it stands the validation key is the previous signing
+/// key; it goes when no token signed by that one is valid any more.
+pub const SIGNING_KEYS_ROTATED_AT: &str = "duo.selfhosted.dev/signing-keys-rotated-at";
 /// On gateway pods: touched when a mounted key or setting changed, so that kubelet refreshes the volume at once.
 pub const CONFIG_HASH: &str = "duo.selfhosted.dev/config-hash";
 /// On AIGateways: the shard of the operator that works on it and on all that belongs to it.

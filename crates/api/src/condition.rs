@@ -29,6 +29,12 @@ pub const LICENSE_ACTIVE: &str = "LicenseActive";
 pub const AGENT_PLATFORM_REACHABLE: &str = "AgentPlatformReachable";
 /// AIGateway: a self-hosted model is assigned to code suggestions.
 pub const CODE_SUGGESTIONS_MODEL_ASSIGNED: &str = "CodeSuggestionsModelAssigned";
+/// AIGateway with an Ingress or HTTPRoute: it exists, and who serves it has not refused it.
+pub const EXPOSED: &str = "Exposed";
+/// AIGateway with an agent platform: every declared replica of it is available.
+pub const AGENT_PLATFORM_AVAILABLE: &str = "AgentPlatformAvailable";
+/// AIGateway with an agent platform: GitLab's settings name it.
+pub const AGENT_PLATFORM_CONFIGURED: &str = "AgentPlatformConfigured";
 
 /// SelfHostedModel and FeatureAssignment: the declaration makes sense and nothing forbids it.
 pub const ACCEPTED: &str = "Accepted";

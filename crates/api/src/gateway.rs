@@ -1,15 +1,20 @@
 //! `AIGateway`: one GitLab instance and the gateway that serves it.
 
-use std::collections::BTreeMap;
-
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{CaBundleRef, DeletionPolicy, LocalRef, ManagementPolicy, SecretKeyRef};
+use crate::common::{CaBundleRef, DeletionPolicy, ManagementPolicy, SecretKeyRef};
 use crate::condition::Condition;
 use crate::instance::GitLabStatus;
+use crate::exposure::{HttpRouteSpec, IngressSpec};
+use crate::gitlab_image::{AgentPlatformSpec, GitLabImageSpec};
+use crate::network_policy::NetworkPolicySpec;
+pub use crate::pod::{
+    PodSpec, Quantities, Resources, TaintEffect, Toleration, TolerationOperator, TopologySpread, WhenUnsatisfiable,
+};
 use crate::providers::ProvidersSpec;
+use crate::scaling::AutoscalingSpec;
 use crate::serving::{DocsIndexSpec, LimitsSpec, LoggingSpec, ProxySpec, TlsSpec, TracingSpec};
 
 /// One GitLab instance and the AI gateway that serves it.
@@ -49,6 +54,20 @@ use crate::serving::{DocsIndexSpec, LimitsSpec, LoggingSpec, ProxySpec, TlsSpec,
         "metadata.name becomes the name of a Service: at most 40 lower-case letters, digits and '-', beginning with a letter"
     )
 )]
+#[x_kube(
+    validation = Rule::new("!has(self.autoscaling) || !has(self.replicas) || self.replicas == 2")
+        .message("replicas and autoscaling exclude each other: leave replicas out, autoscaling.minReplicas and maxReplicas say how many")
+        .field_path(".replicas"),
+    validation = Rule::new("!has(self.autoscaling) || !has(self.pod) || !has(self.pod.resources) || (has(self.pod.resources.requests) && has(self.pod.resources.requests.cpu)) || (has(self.pod.resources.limits) && has(self.pod.resources.limits.cpu))")
+        .message("autoscaling measures CPU in per cent of what the pods request: give pod.resources.requests.cpu")
+        .field_path(".autoscaling"),
+    validation = Rule::new("!has(self.gitlabImage) || self.implementation == 'GitLab' || has(self.agentPlatform)")
+        .message("gitlabImage is for implementation: GitLab and for agentPlatform only: leave it out")
+        .field_path(".gitlabImage"),
+    validation = Rule::new("self.implementation != 'GitLab' || !has(self.image) || self.image.matches('@sha256:[0-9a-f]{64}$') || (self.image.matches(':[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$') && !self.image.endsWith(':latest'))")
+        .message("image must name a version of GitLab's gateway that fits the GitLab instance: a tag other than latest, or a digest")
+        .field_path(".image"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct AIGatewaySpec {
     /// The GitLab instance.
@@ -59,18 +78,26 @@ pub struct AIGatewaySpec {
     /// What happens in GitLab when this object is deleted: `Delete` puts the gateway URL back to what it was before.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// Which gateway runs. `Embedded`: Duo Operator's own.
+    /// Which gateway runs. `Embedded`: Duo Operator's own. `GitLab`: GitLab's own image, which GitLab sends the models'
+    /// keys with each request; settings that it does not have are refused.
     #[serde(default)]
     pub implementation: Implementation,
-    /// Container image of the gateway; default: the one of the operator's release.
+    /// Container image of the gateway. Default: `Embedded`: the one of the operator's release; `GitLab`: `gitlabImage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// Number of gateway pods.
+    /// GitLab's own image, for `implementation: GitLab` and `agentPlatform`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitlab_image: Option<GitLabImageSpec>,
+    /// Number of gateway pods. Without meaning beside `autoscaling`: leave it out there.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: i32,
-    /// URL under which GitLab calls the gateway; must resolve for GitLab. Default: the Service's DNS name, port 5052.
+    /// The number of gateway pods follows their load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingSpec>,
+    /// URL under which GitLab calls the gateway; must resolve for GitLab. Default: the host of `ingress`, else the
+    /// Service's DNS name and port 5052.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = crate::rules::http_url("url", "https://ai-gateway.example.com:5052"))]
@@ -104,9 +131,21 @@ pub struct AIGatewaySpec {
     /// out: `Refuse`, and GitLab's URL is not switched while models made by hand are in use there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undeclared_models: Option<UndeclaredModels>,
-    /// Settings of the gateway's pods.
+    /// Settings of the gateway's pods, and of the agent platform's but for labels of Services and `resources`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSpec>,
+    /// The gateway behind an Ingress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<IngressSpec>,
+    /// The gateway behind a Gateway of the Gateway API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<HttpRouteSpec>,
+    /// Who reaches the gateway's pods, and whom they reach. Left out: no NetworkPolicy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkPolicySpec>,
+    /// GitLab Duo Agent Platform: the gRPC service of GitLab's own image beside the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_platform: Option<AgentPlatformSpec>,
     /// What users and the instance may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
@@ -164,6 +203,8 @@ pub enum Implementation {
     /// Duo Operator's own gateway.
     #[default]
     Embedded,
+    /// GitLab's own image.
+    GitLab,
 }
 
 /// What the gateway does with a request for a model that is not declared.
@@ -173,108 +214,6 @@ pub enum UndeclaredModels {
     Refuse,
     /// Call the endpoint that the request names.
     Allow,
-}
-
-/// Settings of the gateway's pods.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PodSpec {
-    /// Additional labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    pub labels: BTreeMap<String, String>,
-    /// Additional annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    pub annotations: BTreeMap<String, String>,
-    /// Annotations of the pods' ServiceAccount, for example `eks.amazonaws.com/role-arn` for workload identity.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    pub service_account_annotations: BTreeMap<String, String>,
-    /// Nodes that the pods may run on.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints that the pods tolerate.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
-    pub tolerations: Vec<Toleration>,
-    /// Secrets with credentials of the image registry.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub image_pull_secrets: Vec<LocalRef>,
-    /// CPU and memory of the gateway container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<Resources>,
-}
-
-/// A taint that pods tolerate, as in `core/v1`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Toleration {
-    /// Taint key; left out: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// `Exists` or `Equal`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operator: Option<TolerationOperator>,
-    /// Taint value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-    /// Taint effect; left out: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effect: Option<TaintEffect>,
-    /// How long a `NoExecute` taint is tolerated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub toleration_seconds: Option<i64>,
-}
-
-/// Operator of a toleration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TolerationOperator {
-    /// The key exists.
-    Exists,
-    /// Key and value are equal.
-    Equal,
-}
-
-/// Effect of a taint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TaintEffect {
-    /// Pods are not placed on the node.
-    NoSchedule,
-    /// Pods are placed there last.
-    PreferNoSchedule,
-    /// Pods are not placed there and running ones are evicted.
-    NoExecute,
-}
-
-/// CPU and memory of a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Resources {
-    /// Guaranteed amounts.
-    #[serde(default)]
-    pub requests: Quantities,
-    /// Upper bounds.
-    #[serde(default)]
-    pub limits: Quantities,
-}
-
-/// Amounts of CPU and memory, as Kubernetes quantities.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Quantities {
-    /// For example `500m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("isQuantity(self)").message("cpu must be a Kubernetes quantity, for example 500m"))]
-    pub cpu: Option<String>,
-    /// For example `128Mi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("isQuantity(self)").message("memory must be a Kubernetes quantity, for example 128Mi"))]
-    pub memory: Option<String>,
 }
 
 /// Observed state of an AIGateway. A cache: losing it loses nothing.
@@ -306,6 +245,9 @@ pub struct AIGatewayStatus {
     /// Hash of the rendered configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
+    /// Which gateway all pods were seen to run last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub implementation: Option<Implementation>,
     /// SelfHostedModels of this gateway that are registered in GitLab.
     #[serde(default)]
     pub models: i32,

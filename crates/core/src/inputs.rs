@@ -14,6 +14,10 @@ pub const CA_BUNDLE: &str = "ca.crt";
 pub const TLS_CERTIFICATE: &str = "tls.crt";
 /// File with the listener's private key.
 pub const TLS_KEY: &str = "tls.key";
+/// File with the certificate chain of the agent platform's listener.
+pub const AGENT_TLS_CERTIFICATE: &str = "agent-platform-tls.crt";
+/// File with the private key of the agent platform's listener.
+pub const AGENT_TLS_KEY: &str = "agent-platform-tls.key";
 /// File with the service account's key for Vertex AI.
 pub const VERTEX_CREDENTIALS: &str = "vertex-ai.json";
 /// File with the headers for the collector of traces.
@@ -123,6 +127,10 @@ pub fn of_gateway(spec: &AIGatewaySpec) -> Vec<Input> {
     if let Some(tls) = &spec.tls {
         inputs.extend(certificate("spec.tls.secretRef", &tls.secret_ref, TLS_CERTIFICATE, TLS_KEY));
     }
+    if let Some(tls) = spec.agent_platform.as_ref().and_then(|platform| platform.tls.as_ref()) {
+        let field = "spec.agentPlatform.tls.secretRef";
+        inputs.extend(certificate(field, &tls.secret_ref, AGENT_TLS_CERTIFICATE, AGENT_TLS_KEY));
+    }
     let vertex = spec.providers.as_ref().and_then(|providers| providers.vertex_ai.as_ref());
     if let Some(reference) = vertex.and_then(|vertex| vertex.credentials_secret_ref.as_ref()) {
         let field = "spec.providers.vertexAI.credentialsSecretRef";
@@ -139,6 +147,11 @@ pub fn aws_secret(spec: &AIGatewaySpec) -> Option<&LocalRef> {
 /// Secret with the headers for the collector of traces.
 pub fn headers_secret(spec: &AIGatewaySpec) -> Option<&LocalRef> {
     spec.tracing.as_ref()?.headers_secret_ref.as_ref()
+}
+
+/// Secret with further environment variables of GitLab's image.
+pub fn environment_secret(spec: &AIGatewaySpec) -> Option<&LocalRef> {
+    spec.gitlab_image.as_ref()?.environment_secret_ref.as_ref()
 }
 
 /// Values that a model needs at its own endpoint: without them it is not served.
@@ -173,6 +186,7 @@ pub fn gateway_references(spec: &AIGatewaySpec) -> Vec<(Kind, String)> {
         Some(&spec.gitlab.token_secret_ref.name),
         aws_secret(spec).map(|r| &r.name),
         headers_secret(spec).map(|r| &r.name),
+        environment_secret(spec).map(|r| &r.name),
     ];
     let whole = whole.into_iter().flatten().map(|name| (Kind::Secret, name.clone()));
     once_each(whole.chain(objects(of_gateway(spec))))
@@ -266,6 +280,7 @@ mod tests {
             }
         }
         files.extend([CA_BUNDLE, TLS_CERTIFICATE, TLS_KEY, VERTEX_CREDENTIALS, TRACING_HEADERS].map(str::to_owned));
+        files.extend([AGENT_TLS_CERTIFICATE, AGENT_TLS_KEY].map(str::to_owned));
         let count = files.len();
         files.sort();
         files.dedup();

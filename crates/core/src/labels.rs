@@ -12,13 +12,35 @@ pub fn selector(gateway: &str) -> BTreeMap<String, String> {
     ])
 }
 
-/// Labels of every child object.
+/// Labels by which the agent platform's pods are selected; they never change, and the gateway's Service does not see
+/// these pods.
+pub fn agent_platform_selector(gateway: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".to_owned(), "duo-agent-platform".to_owned()),
+        (GATEWAY_LABEL.to_owned(), gateway.to_owned()),
+    ])
+}
+
+/// Labels of the gateway's child objects.
 pub fn common(gateway: &str) -> BTreeMap<String, String> {
-    let mut labels = selector(gateway);
-    labels.insert("app.kubernetes.io/component".to_owned(), "ai-gateway".to_owned());
+    with_purpose(selector(gateway), "ai-gateway")
+}
+
+/// Labels of the agent platform's child objects.
+pub fn agent_platform(gateway: &str) -> BTreeMap<String, String> {
+    with_purpose(agent_platform_selector(gateway), "agent-platform")
+}
+
+fn with_purpose(mut labels: BTreeMap<String, String>, component: &str) -> BTreeMap<String, String> {
+    labels.insert("app.kubernetes.io/component".to_owned(), component.to_owned());
     labels.insert("app.kubernetes.io/part-of".to_owned(), "gitlab-duo".to_owned());
     labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned());
     labels
+}
+
+/// Selector of all child objects of a gateway, whatever they are for.
+pub fn children_text(gateway: &str) -> String {
+    format!("{GATEWAY_LABEL}={gateway},app.kubernetes.io/managed-by={MANAGED_BY}")
 }
 
 /// The selector in the form of the scale subresource.
@@ -29,6 +51,11 @@ pub fn selector_text(gateway: &str) -> String {
 /// Name of the operator-owned Secret with all keys of the gateway.
 pub fn credentials_secret(gateway: &str) -> String {
     format!("{gateway}-credentials")
+}
+
+/// Name of the agent platform's Deployment and Service.
+pub fn agent_platform_name(gateway: &str) -> String {
+    format!("{gateway}-agent-platform")
 }
 
 /// Name of the ConfigMap with the rendered configuration.

@@ -10,10 +10,11 @@ use crate::conditions::{Finding, complete, find, summarize};
 pub fn gateway(findings: Vec<Finding>) -> Vec<Finding> {
     let must_hold = [c::TOKEN_VALID, c::CONFIG_ACCEPTED, c::WORKLOAD_AVAILABLE, c::GATEWAY_URL_CONFIGURED];
     let may_not_fail = [c::GATEWAY_REACHABLE, c::LICENSE_ACTIVE];
-    // A service that GitLab has and does not reach fails its users; where there is none, nobody looks at it.
-    let agents = find(&findings, c::AGENT_PLATFORM_REACHABLE).is_some();
-    let judged = [&may_not_fail[..], if agents { &[c::AGENT_PLATFORM_REACHABLE] } else { &[] }].concat();
-    let mut all = summarize(findings, &must_hold, &judged);
+    // These stand only where something of the kind is declared, or where GitLab has it: a service that GitLab has and does
+    // not reach fails its users.
+    let declared =
+        [c::EXPOSED, c::AGENT_PLATFORM_AVAILABLE, c::AGENT_PLATFORM_CONFIGURED, c::AGENT_PLATFORM_REACHABLE];
+    let mut all = summarize(findings, &must_hold, &[&may_not_fail[..], &declared].concat());
     say(&mut all, "GitLab calls this gateway and it serves");
     complete(all, &[&must_hold[..], &may_not_fail, &[c::CODE_SUGGESTIONS_MODEL_ASSIGNED]].concat())
 }

@@ -1,5 +1,7 @@
 //! URLs as GitLab and the operator compare them.
 
+use duo_api::AIGateway;
+use kube::ResourceExt;
 use url::Url;
 
 /// Port on which the gateway serves GitLab.
@@ -35,6 +37,36 @@ pub fn instance_key(url: &str) -> String {
 pub fn service_url(name: &str, namespace: &str, tls: bool) -> String {
     let scheme = if tls { "https" } else { "http" };
     format!("{scheme}://{name}.{namespace}.svc:{GATEWAY_PORT}")
+}
+
+/// URL under which GitLab calls a gateway: the declared one, else the Ingress' host, else the Service's DNS name.
+pub fn gateway_url(gateway: &AIGateway) -> String {
+    let spec = &gateway.spec;
+    let ingress = || {
+        let ingress = spec.ingress.as_ref()?;
+        Some(format!("{}://{}", if ingress.tls.is_some() { "https" } else { "http" }, ingress.host))
+    };
+    spec.url.clone().or_else(ingress).unwrap_or_else(|| {
+        service_url(&gateway.name_any(), &gateway.namespace().unwrap_or_default(), spec.tls.is_some())
+    })
+}
+
+/// Port of the agent platform's gRPC service.
+pub const AGENT_PLATFORM_PORT: u16 = 50052;
+
+/// What GitLab calls as its Agent Platform service, `host:port` without a scheme; `None` where none is declared.
+pub fn agent_platform_url(gateway: &AIGateway) -> Option<String> {
+    let platform = gateway.spec.agent_platform.as_ref()?;
+    Some(platform.url.clone().unwrap_or_else(|| {
+        let service = crate::labels::agent_platform_name(&gateway.name_any());
+        format!("{service}.{}.svc:{AGENT_PLATFORM_PORT}", gateway.namespace().unwrap_or_default())
+    }))
+}
+
+/// Whether GitLab speaks TLS to the declared agent platform.
+pub fn agent_platform_secure(gateway: &AIGateway) -> Option<bool> {
+    let platform = gateway.spec.agent_platform.as_ref()?;
+    Some(platform.secure.unwrap_or(platform.tls.is_some()))
 }
 
 /// GitLab's REST API when the resource names none.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use duo_api::condition::ACCEPTED;
-use duo_api::gateway::AIGatewaySpec;
+use duo_api::gateway::{AIGatewaySpec, Implementation};
 use duo_api::instance::LicenseStatus;
 use duo_api::{AssignmentProvider, Family, Feature, Platform, SelfHostedModelSpec};
 use duo_gateway_config::model_key;
@@ -14,6 +14,7 @@ use duo_gateway_config::model_key;
 use crate::claims::{Claimant, winner_over};
 use crate::conditions::Finding;
 use crate::desired;
+use crate::implementation;
 use crate::observed::Instance;
 use crate::tiers;
 
@@ -33,10 +34,19 @@ pub fn model(
     gateway: &AIGatewaySpec,
     siblings: &[Sibling],
 ) -> Option<Finding> {
-    provider_not_configured(spec, gateway)
+    not_supported(spec, gateway)
+        .or_else(|| provider_not_configured(spec, gateway))
         .or_else(|| settings_refused(me, spec))
         .or_else(|| name_claimed(me, spec, siblings))
         .or_else(|| indistinguishable(me, spec, siblings))
+}
+
+/// A setting that GitLab's own image does not have.
+fn not_supported(spec: &SelfHostedModelSpec, gateway: &AIGatewaySpec) -> Option<Finding> {
+    let refused = implementation::refused_of_model(gateway.implementation, spec);
+    (!refused.is_empty()).then(|| {
+        Finding::fails(ACCEPTED, "NotSupportedByImplementation", implementation::sentence(&refused)).by_person()
+    })
 }
 
 /// A setting that the CRD admits and the gateway does not take.
@@ -320,7 +330,26 @@ pub fn gateway_warnings(spec: &AIGatewaySpec) -> Vec<(&'static str, String)> {
                     the gateway's logs reads it";
         ("PromptLoggingEnabled", text.to_owned())
     });
-    prompts.into_iter().collect()
+    let image = spec.gitlab_image.clone().unwrap_or_default();
+    let of_gitlab = spec.implementation == Implementation::GitLab || spec.agent_platform.is_some();
+    let own = spec.implementation == Implementation::GitLab && spec.image.is_none();
+    let agents = spec.agent_platform.as_ref().is_some_and(|platform| platform.image.is_none());
+    let guessed = (image.tag.is_none() && (own || agents)).then(|| {
+        let text = "spec.gitlabImage.tag: the tag follows GitLab's minor version, but its newest patch cannot be known \
+                    without asking a registry; name it, for security fixes";
+        ("GatewayImageGuessed", text.to_owned())
+    });
+    let bundle = (of_gitlab && spec.gitlab.ca_bundle_ref.is_some()).then(|| {
+        let text = "spec.gitlab.caBundleRef: GitLab's image trusts these authorities in place of the public ones; the \
+                    bundle has to hold all that are needed";
+        ("CABundleReplacesPublic", text.to_owned())
+    });
+    let bypass =
+        image.environment.iter().find(|(name, value)| name.contains("BYPASS") && *value != "false").map(|(name, _)| {
+            let text = format!("spec.gitlabImage.environment: {name} lets requests through that nobody has signed");
+            ("AuthenticationBypassed", text)
+        });
+    prompts.into_iter().chain(guessed).chain(bundle).chain(bypass).collect()
 }
 
 /// What deserves a Warning event, but works.

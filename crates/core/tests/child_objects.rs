@@ -1,11 +1,17 @@
 //! What is rendered for an AIGateway, as files to review. `UPDATE_GOLDEN=1` refreshes them.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test program has no API and ends where it cannot go on")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test program has no API and ends where it cannot go on"
+)]
 
 use std::path::Path;
 
 use duo_api::{AIGateway, SelfHostedModel};
-use duo_core::desired::{self, Bundle, Credentials};
+use duo_core::desired::{self, AgentPlatform, Bundle, Credentials, KeyPair, Part, RenderError};
+use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 
 const IMAGE: &str = "registry.example.com/duo-gateway:1";
@@ -15,6 +21,14 @@ fn gateway(spec: &str) -> AIGateway {
         "apiVersion: duo.selfhosted.dev/v1alpha1\nkind: AIGateway\nmetadata: {{name: duo, namespace: gitlab-duo, uid: u-1}}\nspec:\n{spec}"
     );
     serde_yaml_ng::from_str(&text).unwrap()
+}
+
+/// As once the operator has seen its GitLab and its pods.
+fn known(spec: &str, version: &str, implementation: &str) -> AIGateway {
+    let mut gateway = gateway(spec);
+    let status = format!("{{gitlab: {{version: {version}}}, implementation: {implementation}}}");
+    gateway.status = Some(serde_yaml_ng::from_str(&status).unwrap());
+    gateway
 }
 
 fn model(name: &str, created: &str, spec: &str) -> SelfHostedModel {
@@ -65,10 +79,17 @@ fn models() -> Vec<SelfHostedModel> {
 }
 
 fn bundle(spec: &str, models: &[SelfHostedModel], credentials: &Credentials) -> Bundle {
-    let gateway = gateway(spec);
+    bundle_of(&gateway(spec), models, credentials).unwrap()
+}
+
+fn bundle_of(
+    gateway: &AIGateway,
+    models: &[SelfHostedModel],
+    credentials: &Credentials,
+) -> Result<Bundle, RenderError> {
     let rendered = desired::rendered_models(&gateway.spec, models, credentials);
-    let config = desired::gateway_config(&gateway, &rendered, credentials, Some("0a1b"));
-    desired::bundle(&gateway, &config, credentials, IMAGE).unwrap()
+    let config = desired::gateway_config(gateway, &rendered, credentials, Some("0a1b"));
+    desired::bundle(gateway, &config, credentials, IMAGE)
 }
 
 const FULL: &str = "
@@ -99,12 +120,36 @@ const SMALL: &str = "
 ";
 
 fn rendered(bundle: Bundle) -> String {
-    let Bundle { service_account, config_map, secret, service, disruption_budget, deployment, config_hash } = bundle;
+    let Bundle {
+        service_account,
+        config_map,
+        secret,
+        service,
+        disruption_budget,
+        autoscaler,
+        network_policy,
+        ingress,
+        http_route,
+        deployment,
+        agent_platform,
+        config_hash,
+    } = bundle;
     fn yaml(object: &impl Serialize) -> String {
         serde_yaml_ng::to_string(object).unwrap()
     }
-    let mut parts = vec![yaml(&service_account), yaml(&config_map), yaml(&secret), yaml(&service), yaml(&deployment)];
+    let mut parts = vec![yaml(&service_account)];
+    parts.extend(config_map.map(|config_map| yaml(&config_map)));
+    parts.extend([yaml(&secret), yaml(&service), yaml(&deployment)]);
     parts.extend(disruption_budget.map(|budget| yaml(&budget)));
+    parts.extend(autoscaler.map(|autoscaler| yaml(&autoscaler)));
+    parts.extend(network_policy.map(|policy| yaml(&policy)));
+    parts.extend(ingress.map(|ingress| yaml(&ingress)));
+    parts.extend(http_route.map(|route| yaml(&route)));
+    if let Part::Apply(AgentPlatform { service, disruption_budget, network_policy, deployment }) = agent_platform {
+        parts.extend([yaml(&service), yaml(&deployment)]);
+        parts.extend(disruption_budget.map(|budget| yaml(&budget)));
+        parts.extend(network_policy.map(|policy| yaml(&policy)));
+    }
     format!("# configuration {config_hash}\n{}", parts.join("---\n"))
 }
 
@@ -152,9 +197,156 @@ fn secrets_stand_in_the_secret_only() {
         Credentials { signing_key: b"s3cret-1".to_vec(), validation_key: b"s3cret-2".to_vec(), ..credentials() };
     marked.aws.insert("AWS_SECRET_ACCESS_KEY".into(), b"s3cret-3".to_vec());
     marked.files.insert("model.vllm.key".into(), b"s3cret-4".to_vec());
-    let Bundle { service_account, config_map, secret, service, disruption_budget, deployment, config_hash: _ } =
-        bundle(FULL, &models(), &marked);
-    let others = serde_json::to_string(&(service_account, config_map, service, disruption_budget, deployment)).unwrap();
-    assert!(!others.contains("s3cret") && !format!("{marked:?}").contains("s3cret"));
-    assert_eq!(secret.data.unwrap().values().filter(|value| value.0.starts_with(b"s3cret")).count(), 4);
+    marked.workflow = Some(KeyPair { signing: b"s3cret-5".to_vec(), validation: b"s3cret-6".to_vec() });
+    marked.environment.insert("ANTHROPIC_API_KEY".into(), b"s3cret-7".to_vec());
+    let of_gitlab = known(&format!("{GITLAB}{AGENTS}"), "19.4.1", "GitLab");
+    for rendering in [bundle(FULL, &models(), &marked), bundle_of(&of_gitlab, &models(), &marked).unwrap()] {
+        let secret = rendering.secret.clone();
+        let text = rendered(Bundle { secret: Secret::default(), ..rendering });
+        assert!(!text.contains("s3cret") && !format!("{marked:?}").contains("s3cret"));
+        assert_eq!(secret.data.unwrap().values().filter(|value| value.0.starts_with(b"s3cret")).count(), 7);
+    }
+}
+
+const NETWORK: &str = "
+  networkPolicy:
+    from:
+    - {namespaceLabels: {kubernetes.io/metadata.name: gitlab}, podLabels: {app: webservice}}
+    - {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}
+    metricsFrom: [{namespaceLabels: {kubernetes.io/metadata.name: monitoring}}]
+";
+
+const OUTSIDE: &str = "
+  autoscaling: {minReplicas: 3, maxReplicas: 9, targetMemoryUtilizationPercentage: 80, scaleDownStabilization: 10m}
+  ingress: {host: ai.example.com, className: nginx, tls: {secretName: ai-tls}, annotations: {a: b}}
+  httpRoute: {parentRefs: [{name: edge, namespace: gateways, sectionName: https, port: 443}], hostnames: [ai.example.com]}
+";
+
+const GITLAB: &str = "
+  gitlab:
+    url: https://gitlab.example.com/
+    tokenSecretRef: {name: gitlab-admin, key: token}
+    caBundleRef: {kind: ConfigMap, name: company-ca, key: ca.crt}
+    offline: true
+  implementation: GitLab
+  requestTimeout: 2m
+  drainPeriod: 15s
+  logging: {level: Warn, prompts: true}
+  proxy: {httpsProxy: 'http://proxy:3128', noProxy: [.svc, 10.0.0.0/8]}
+  providers:
+    bedrock:
+      region: us-east-1
+      credentialsSecretRef: {name: aws-bedrock}
+      endpoint: https://vpce.example.com
+      guardrail: {identifier: gr-1, version: '3', trace: Full}
+  gitlabImage: {environment: {WEB_CONCURRENCY: '1', AIGW_LOGGING__LEVEL: ERROR}, environmentSecretRef: {name: more}}
+";
+
+const AGENTS: &str = "
+  agentPlatform: {replicas: 3}
+";
+
+fn of_gitlab() -> Credentials {
+    let mut credentials = credentials();
+    credentials.files.remove("model.vllm.key");
+    credentials.workflow = Some(KeyPair { signing: b"flow".to_vec(), validation: b"flow-next".to_vec() });
+    credentials.environment.insert("ANTHROPIC_API_KEY".into(), b"key".to_vec());
+    credentials
+}
+
+#[test]
+fn what_makes_it_reachable_is_rendered() {
+    golden("outside.yaml", &rendered(bundle(&format!("{SMALL_ONLY}{OUTSIDE}{NETWORK}"), &models(), &credentials())));
+}
+
+#[test]
+fn a_network_policy_that_is_switched_off_is_none_and_an_egress_list_is_all_there_is() {
+    let of = |policy: &str| {
+        bundle(&format!("{SMALL_ONLY}\n  networkPolicy: {policy}\n"), &models(), &credentials()).network_policy
+    };
+    assert!(of("{enabled: false}").is_none());
+    let listed = of("{egress: {dns: false, rules: [{to: [{cidr: 192.0.2.0/24}], ports: [443]}]}}").unwrap();
+    let rules = listed.spec.unwrap().egress.unwrap();
+    assert_eq!(rules.len(), 1);
+    assert_eq!(rules[0].to.as_ref().unwrap()[0].ip_block.as_ref().unwrap().cidr, "192.0.2.0/24");
+}
+
+const SMALL_ONLY: &str = "
+  gitlab: {url: 'https://gitlab.example.com', tokenSecretRef: {name: gitlab-admin}}
+";
+
+#[test]
+fn gitlabs_image_and_its_agent_platform_are_rendered() {
+    let gateway = known(&format!("{GITLAB}{AGENTS}{NETWORK}"), "19.4.0-ee", "GitLab");
+    golden("gitlab.yaml", &rendered(bundle_of(&gateway, &models(), &of_gitlab()).unwrap()));
+}
+
+#[test]
+fn an_agent_platform_with_a_certificate_is_probed_without_grpc() {
+    let spec = format!(
+        "{SMALL_ONLY}\n  agentPlatform: {{tls: {{secretRef: {{name: t}}}}, image: 'mirror/gw:1', replicas: 1}}\n"
+    );
+    let mut credentials = of_gitlab();
+    credentials.files.insert("agent-platform-tls.crt".into(), b"c".to_vec());
+    credentials.files.insert("agent-platform-tls.key".into(), b"k".to_vec());
+    let Part::Apply(platform) = bundle(&spec, &[], &credentials).agent_platform else { panic!("an image is named") };
+    let container = &platform.deployment.spec.unwrap().template.spec.unwrap().containers[0];
+    assert_eq!(container.image.as_deref(), Some("mirror/gw:1"));
+    let probe = container.readiness_probe.as_ref().unwrap();
+    assert!(probe.grpc.is_none() && probe.tcp_socket.is_some(), "kubelet's gRPC probe speaks no TLS");
+    assert!(platform.disruption_budget.is_none());
+}
+
+#[test]
+fn without_a_version_there_is_no_image_and_nothing_else_is_guessed() {
+    let error = bundle_of(&gateway(GITLAB), &[], &of_gitlab()).unwrap_err();
+    assert_eq!(error.finding().reason, "GitLabVersionUnknown");
+    let named = format!("{GITLAB}\n  image: 'mirror/gw:self-hosted-v19.4.3-ee'\n");
+    assert!(bundle_of(&gateway(&named), &[], &of_gitlab()).is_ok());
+    // The gateway of its own does not wait for the agent platform's image, and what there is of that one stays.
+    let embedded = bundle(&format!("{SMALL_ONLY}{AGENTS}"), &[], &of_gitlab());
+    assert_eq!(embedded.agent_platform, Part::Keep);
+}
+
+#[test]
+fn a_changed_key_rolls_gitlabs_image_and_a_models_key_does_not() {
+    let gateway = known(&format!("{GITLAB}{AGENTS}"), "19.4.0-ee", "GitLab");
+    let template = |credentials: &Credentials| {
+        let bundle = bundle_of(&gateway, &models(), credentials).unwrap();
+        let Part::Apply(platform) = bundle.agent_platform else { panic!("a version is known") };
+        (bundle.deployment.spec.unwrap().template, platform.deployment.spec.unwrap().template)
+    };
+    let before = template(&of_gitlab());
+    type Change = fn(&mut Credentials);
+    let changes: [Change; 4] = [
+        |c| c.signing_key = b"another".to_vec(),
+        |c| drop(c.aws.insert("AWS_SECRET_ACCESS_KEY".into(), b"another".to_vec())),
+        |c| drop(c.environment.insert("ANTHROPIC_API_KEY".into(), b"another".to_vec())),
+        |c| drop(c.files.insert("ca.crt".into(), b"another".to_vec())),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut credentials = of_gitlab();
+        change(&mut credentials);
+        let after = template(&credentials);
+        assert!(before.0 != after.0 && before.1 != after.1, "change {at} rolls nothing");
+    }
+    let mut more = of_gitlab();
+    more.files.insert("model.vllm.key".into(), b"another".to_vec());
+    assert!(before == template(&more));
+}
+
+#[test]
+fn pods_of_the_own_gateway_keep_their_configuration_until_the_last_is_gone() {
+    for (seen, kept) in [("Embedded", true), ("GitLab", false)] {
+        let bundle = bundle_of(&known(GITLAB, "19.4.0-ee", seen), &models(), &credentials()).unwrap();
+        assert_eq!(bundle.config_map.is_some(), kept, "{seen}");
+    }
+}
+
+#[test]
+fn another_request_timeout_does_not_change_the_pods() {
+    let of = |timeout: &str| bundle(&format!("{SMALL_ONLY}\n  requestTimeout: {timeout}\n"), &[], &credentials());
+    let (before, after) = (of("60s"), of("5m"));
+    assert_eq!(before.deployment, after.deployment);
+    assert_ne!(before.config_hash, after.config_hash);
 }

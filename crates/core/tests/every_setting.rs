@@ -11,8 +11,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use duo_api::gateway::Implementation;
 use duo_api::{AIGateway, SelfHostedModel};
-use duo_core::desired::{self, Bundle, Credentials};
+use duo_core::desired::{self, AgentPlatform, Bundle, Credentials, KeyPair, Part};
+use duo_core::implementation::refused_of_model;
 use duo_core::inputs;
 use duo_gateway_config as config;
 use kube::ResourceExt;
@@ -20,7 +22,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Fields that bear on GitLab, or on when the operator writes, and not on the gateway's objects.
-const NOT_RENDERED: [&str; 9] = [
+const NOT_RENDERED: [&str; 11] = [
+    "AIGateway spec.agentPlatform.secure",
+    "AIGateway spec.agentPlatform.url",
     "AIGateway spec.deletionPolicy",
     "AIGateway spec.gitlab.tokenSecretRef",
     "AIGateway spec.managementPolicy",
@@ -32,8 +36,10 @@ const NOT_RENDERED: [&str; 9] = [
     "SelfHostedModel spec.suspend",
 ];
 /// Fields that say which object it is, or that have one value only.
-const FIXED: [&str; 4] = [
+const FIXED: [&str; 5] = [
     "AIGateway spec.implementation",
+    // its other value leaves nothing to compare; child_objects.rs looks at it
+    "AIGateway spec.networkPolicy.enabled",
     "SelfHostedModel spec.gatewayRef",
     // names of the list's entries only name files, which follow from them
     "SelfHostedModel spec.mirrors[].name",
@@ -80,6 +86,10 @@ fn configuration(documents: &[Value]) -> Result<Parts, String> {
     if let Some(secret) = inputs::headers_secret(&gateway.spec) {
         credentials.files.insert(inputs::TRACING_HEADERS.to_owned(), secret.name.clone().into_bytes());
     }
+    if let Some(secret) = inputs::environment_secret(&gateway.spec) {
+        credentials.environment.insert("MORE".to_owned(), secret.name.clone().into_bytes());
+    }
+    credentials.workflow = Some(KeyPair::default());
     let rendered = desired::rendered_models(&gateway.spec, &models, &credentials);
     let config = desired::gateway_config(&gateway, &rendered, &credentials, Some("0a1b"));
     Ok((gateway, config, credentials))
@@ -87,8 +97,29 @@ fn configuration(documents: &[Value]) -> Result<Parts, String> {
 
 /// All that is applied, as JSON.
 fn applied(bundle: Bundle) -> Value {
-    let Bundle { service_account, config_map, secret, service, disruption_budget, deployment, config_hash: _ } = bundle;
-    serde_json::to_value((service_account, config_map, secret, service, disruption_budget, deployment)).unwrap()
+    let Bundle {
+        service_account,
+        config_map,
+        secret,
+        service,
+        disruption_budget,
+        autoscaler,
+        network_policy,
+        ingress,
+        http_route,
+        deployment,
+        agent_platform,
+        config_hash: _,
+    } = bundle;
+    let agents = match agent_platform {
+        Part::Apply(AgentPlatform { service, disruption_budget, network_policy, deployment }) => {
+            Some((service, disruption_budget, network_policy, deployment))
+        }
+        Part::Off | Part::Keep => None,
+    };
+    let outside = (autoscaler, network_policy, ingress, http_route);
+    let own = (service_account, config_map, secret, service, disruption_budget, deployment);
+    serde_json::to_value((own, outside, agents)).unwrap()
 }
 
 #[test]
@@ -98,7 +129,7 @@ fn all_settings_together_are_a_valid_configuration() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/every_setting.yaml");
     let rendered = format!(
         "{}---\n{}",
-        bundle.config_map.data.clone().unwrap().remove(config::CONFIG_FILE).unwrap(),
+        bundle.config_map.clone().unwrap().data.unwrap().remove(config::CONFIG_FILE).unwrap(),
         serde_yaml_ng::to_string(&(
             &bundle.deployment,
             &bundle.service,
@@ -113,10 +144,13 @@ fn all_settings_together_are_a_valid_configuration() {
     assert!(stored == rendered, "{} differs: review, then UPDATE_GOLDEN=1\n{rendered}", path.display());
 }
 
-/// A FIPS endpoint and an endpoint of one's own exclude each other; the CRD's rules say so.
+/// A FIPS endpoint and an endpoint of one's own exclude each other, as do a number of pods and an autoscaler; the CRD's
+/// rules say so. Beside an image of its own the agent platform does not ask for GitLab's.
 fn without_contradictions() -> Vec<Value> {
     let mut documents = documents();
     documents[0]["spec"]["providers"]["bedrock"].as_object_mut().unwrap().remove("fips");
+    documents[0]["spec"].as_object_mut().unwrap().remove("replicas");
+    documents[0]["spec"]["agentPlatform"].as_object_mut().unwrap().remove("image");
     documents
 }
 
@@ -124,7 +158,8 @@ fn without_contradictions() -> Vec<Value> {
 fn every_field_of_the_crds_changes_what_is_applied() {
     let documents = documents();
     let whole = without_contradictions();
-    let fips = ["spec", "providers", "bedrock", "fips"];
+    let excluded: [&[&str]; 3] =
+        [&["spec", "providers", "bedrock", "fips"], &["spec", "replicas"], &["spec", "agentPlatform", "image"]];
     let before = applied(render(&whole).unwrap().1);
     let mut ignored = BTreeSet::new();
     for (at, document) in documents.iter().enumerate() {
@@ -133,7 +168,7 @@ fn every_field_of_the_crds_changes_what_is_applied() {
         leaves_of(&document["spec"], &mut vec!["spec".to_owned()], &mut leaves);
         for path in leaves {
             let name = format!("{kind} {}", printed(&path));
-            if FIXED.iter().any(|fixed| name.starts_with(fixed)) || path == fips {
+            if FIXED.iter().any(|fixed| name.starts_with(fixed)) || excluded.iter().any(|not| path == *not) {
                 continue;
             }
             let mut changed = whole.clone();
@@ -159,6 +194,81 @@ fn every_field_of_the_crds_changes_what_is_applied() {
         render(&documents).unwrap().2
     };
     assert!(fips_on.providers.bedrock.unwrap().fips);
+    let mut fixed = documents;
+    fixed[0]["spec"].as_object_mut().unwrap().remove("autoscaling");
+    fixed[0]["spec"]["providers"]["bedrock"].as_object_mut().unwrap().remove("fips");
+    let with_image = {
+        let mut documents = whole.clone();
+        documents[0]["spec"]["agentPlatform"]["image"] = "another:1".into();
+        applied(render(&documents).unwrap().1)
+    };
+    assert_ne!(with_image, before);
+    let number = |documents: &[Value]| render(documents).unwrap().1.deployment.spec.unwrap().replicas;
+    assert_eq!((number(&whole), number(&fixed)), (None, Some(3)));
+}
+
+/// The same for GitLab's own image: what it does not have is refused, and the field is named.
+#[test]
+fn every_field_changes_what_is_applied_of_gitlabs_image_or_is_refused() {
+    let whole = without_contradictions();
+    // Beside what every gateway has, each group of settings by itself.
+    let spec = whole[0]["spec"].as_object().unwrap();
+    let base = |fields: &[&str]| {
+        let mut document = whole[0].clone();
+        document["spec"] = Value::Object(
+            spec.iter()
+                .filter(|(name, _)| fields.contains(&name.as_str()))
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect(),
+        );
+        document["spec"]["implementation"] = "GitLab".into();
+        document["status"] = serde_json::json!({"gitlab": {"version": "19.4.1"}});
+        vec![document]
+    };
+    let mut ignored = Vec::new();
+    for name in spec.keys().filter(|name| *name != "implementation") {
+        // The agent platform has an image of its own in the sample, and then gitlabImage is not looked at.
+        let beside: &[&str] = if name == "gitlab" { &[] } else { &["gitlab"] };
+        let with = base(&[&[name.as_str()], beside].concat());
+        let mut leaves = Vec::new();
+        leaves_of(&with[0]["spec"][name], &mut vec!["spec".to_owned(), name.clone()], &mut leaves);
+        let Ok(before) = render(&with).map(|(_, bundle, _)| applied(bundle)) else { continue };
+        for path in leaves {
+            let mut changed = with.clone();
+            change(&mut changed[0], &path);
+            if render(&changed).is_ok_and(|(_, bundle, _)| applied(bundle) == before) {
+                ignored.push(format!("AIGateway {}", printed(&path)));
+            }
+        }
+    }
+    // To let what is undeclared through is all that this image can do.
+    let known: Vec<&str> = NOT_RENDERED.into_iter().chain(FIXED).chain(["AIGateway spec.undeclaredModels"]).collect();
+    ignored.retain(|name| !known.iter().any(|known| name.starts_with(known)));
+    assert!(ignored.is_empty(), "accepted and ignored: {ignored:#?}");
+
+    let refused: Vec<&str> =
+        spec.keys().filter(|name| render(&base(&["gitlab", name.as_str()])).is_err()).map(String::as_str).collect();
+    assert_eq!(
+        refused,
+        ["firstByteTimeout", "providers", "limits", "tracing", "docsIndex", "currency"],
+        "refused as a group; providers for their endpoint and stream of the guardrail"
+    );
+}
+
+#[test]
+fn every_setting_of_a_model_is_refused_beside_gitlabs_image_but_what_gitlab_itself_is_told() {
+    let told = ["gatewayRef", "displayName", "platform", "family", "identifier", "endpoint", "apiKeySecretRef"];
+    let ours = ["adoptionPolicy", "deletionPolicy", "suspend"];
+    let mut model: Value = documents()[1].clone();
+    model["spec"]["platform"] = "OpenAICompatible".into();
+    model["spec"]["apiKeySecretRef"] = serde_json::json!({"name": "n", "key": "k"});
+    let fields: Vec<String> = model["spec"].as_object().unwrap().keys().cloned().collect();
+    let model: SelfHostedModel = serde_json::from_value(model).unwrap();
+    let refused = refused_of_model(Implementation::GitLab, &model.spec);
+    for field in fields.iter().map(String::as_str).filter(|field| !told.contains(field) && !ours.contains(field)) {
+        assert!(refused.contains(&format!("spec.{field}")), "{field} is accepted and ignored");
+    }
+    assert!(refused_of_model(Implementation::Embedded, &model.spec).is_empty());
 }
 
 /// Paths of all values that hold no others.

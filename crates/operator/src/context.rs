@@ -54,6 +54,8 @@ pub(crate) struct Context {
     pub http: reqwest::Client,
     /// A dry run asks no pods: they are taken to serve what is rendered.
     pub pods_assumed: bool,
+    /// Gateways whose undeclared child objects are gone.
+    pub pruned: crate::gateway::Pruned,
 }
 
 impl Context {

@@ -235,6 +235,11 @@ pub(crate) async fn credentials(
         let headers = headers(&mut objects, &reference.name).await.map_err(at("spec.tracing.headersSecretRef"))?;
         credentials.files.insert(TRACING_HEADERS.to_owned(), headers);
     }
+    if let Some(reference) = inputs::environment_secret(&gateway.spec) {
+        let field = at("spec.gitlabImage.environmentSecretRef");
+        let data = objects.data(Kind::Secret, &reference.name).await.map_err(field)?;
+        credentials.environment = data.clone();
+    }
     for model in models {
         let name = model.name_any();
         let further = inputs::of_further_places(&name, &model.spec).into_iter().map(|(_, inputs)| inputs);

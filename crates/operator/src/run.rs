@@ -205,6 +205,7 @@ impl Lead<'_> {
             // Pods are asked directly, never through a proxy.
             http: reqwest::Client::builder().no_proxy().build().map_err(RunError::Http)?,
             pods_assumed: false,
+            pruned: gateway::Pruned::default(),
             kube,
         });
         let lost = leadership.lost();

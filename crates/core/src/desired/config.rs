@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use duo_api::annotations::CONFIG_HASH;
+use duo_api::condition::CONFIG_ACCEPTED;
 use duo_api::gateway::UndeclaredModels;
 use duo_api::providers::{BedrockSpec, GuardrailSpec, GuardrailStream, GuardrailTrace, ProvidersSpec};
 use duo_api::serving::{AllowanceSpec, LogLevel};
@@ -14,9 +15,10 @@ use kube::ResourceExt;
 use super::child_meta;
 use super::credentials::{Credentials, SIGNING_KEY, VALIDATION_KEY};
 use super::models::{count, model};
+use crate::conditions::Finding;
 use crate::durations::seconds;
 use crate::listener::Door;
-use crate::{inputs, labels, url_rules};
+use crate::{implementation, inputs, labels, url_rules};
 
 /// GitLab's customer portal: it issues the tokens of online instances for features that are not self-hosted.
 const CUSTOMER_PORTAL: &str = "https://customers.gitlab.com";
@@ -27,6 +29,28 @@ pub enum RenderError {
     /// A rule of the gateway's configuration is broken.
     #[error(transparent)]
     Config(config::ConfigError),
+    /// Settings that GitLab's image does not have.
+    #[error("{}", implementation::sentence(.0))]
+    NotSupported(Vec<String>),
+    /// Which of GitLab's images fits cannot be told.
+    #[error(
+        "GitLab's version is not known yet, and with it the version of its image; spec.gitlabImage.tag or spec.image \
+         would name one"
+    )]
+    VersionUnknown,
+}
+
+impl RenderError {
+    /// The condition that says so.
+    pub fn finding(&self) -> Finding {
+        match self {
+            Self::Config(_) => Finding::fails(CONFIG_ACCEPTED, "ConfigInvalid", self.to_string()).by_person(),
+            Self::NotSupported(_) => {
+                Finding::fails(CONFIG_ACCEPTED, "NotSupportedByImplementation", self.to_string()).by_person()
+            }
+            Self::VersionUnknown => Finding::unknown(CONFIG_ACCEPTED, "GitLabVersionUnknown", self.to_string()),
+        }
+    }
 }
 
 /// The configuration of a gateway with these models.

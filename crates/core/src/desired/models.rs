@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use duo_api::calls::PriceSpec;
-use duo_api::gateway::AIGatewaySpec;
+use duo_api::gateway::{AIGatewaySpec, Implementation};
 use duo_api::place::{CompletionApi, ConnectionSpec, FallbackSpec, MirrorSpec};
 use duo_api::{SelfHostedModel, SelfHostedModelSpec};
 use duo_gateway_config as config;
@@ -31,7 +31,11 @@ pub fn rendered_models<'a>(
     sorted
         .into_iter()
         .filter(|model| validate::model(&claimant(model), &model.spec, gateway, &siblings).is_none())
-        .filter(|model| credentials.have(&inputs::of_model(&model.name_any(), &model.spec)))
+        // GitLab sends its own image the keys.
+        .filter(|model| {
+            gateway.implementation == Implementation::GitLab
+                || credentials.have(&inputs::of_model(&model.name_any(), &model.spec))
+        })
         .filter(|model| {
             let key =
                 config::model_key(model.spec.family.key(), model.spec.endpoint.as_deref(), &model.spec.identifier);

@@ -1,14 +1,11 @@
-//! ServiceAccount, Service and PodDisruptionBudget of a gateway.
+//! ServiceAccount and Service of a gateway.
 
 use duo_api::AIGateway;
 use k8s_openapi::api::core::v1::{Service, ServiceAccount, ServicePort, ServiceSpec};
-use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use super::child_meta;
-use super::deployment::PORT_NAME;
+use super::{PORT_NAME, child_meta};
 use crate::{labels, url_rules};
 
 pub(super) fn service_account(gateway: &AIGateway) -> ServiceAccount {
@@ -39,19 +36,4 @@ pub(super) fn service(gateway: &AIGateway) -> Service {
         }),
         ..Service::default()
     }
-}
-
-pub(super) fn disruption_budget(gateway: &AIGateway) -> Option<PodDisruptionBudget> {
-    (gateway.spec.replicas > 1).then(|| PodDisruptionBudget {
-        metadata: child_meta(gateway, gateway.name_any()),
-        spec: Some(PodDisruptionBudgetSpec {
-            max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(LabelSelector {
-                match_labels: Some(labels::selector(&gateway.name_any())),
-                ..LabelSelector::default()
-            }),
-            ..PodDisruptionBudgetSpec::default()
-        }),
-        ..PodDisruptionBudget::default()
-    })
 }

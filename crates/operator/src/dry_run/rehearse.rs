@@ -115,6 +115,7 @@ impl Stage {
             http: reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?,
             lookout: crate::gateway::Lookout::default(),
             pods_assumed: true,
+            pruned: crate::gateway::Pruned::default(),
             kube,
         };
         Ok(Self { ctx, caches: writers, clients })

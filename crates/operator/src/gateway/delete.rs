@@ -10,12 +10,12 @@ use duo_api::gateway::AIGatewayStatus;
 use duo_api::{AIGateway, DeletionPolicy, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::deletion::gateway_waits;
+use duo_core::url_rules::gateway_url;
 use duo_core::{ready, url_rules};
 use duo_gitlab::SettingsInput;
 use duo_runtime::metadata;
 use kube::{Api, Resource, ResourceExt};
 
-use super::gitlab::gateway_url;
 use crate::context::{Context, deleting_for, made_at, now};
 use crate::error::{Error, Next};
 use crate::report::Event;

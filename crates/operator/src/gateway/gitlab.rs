@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use duo_api::annotations::PREVIOUS_GATEWAY_URL;
 use duo_api::condition::{GATEWAY_URL_CONFIGURED, TOKEN_VALID};
+use duo_api::gateway::Implementation;
 use duo_api::{AIGateway, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::observed::{Instance, Probe, Settings};
 use duo_core::ownership::Home;
 use duo_core::plan::{self, Operation};
 use duo_core::rights::{self, Facts};
+use duo_core::url_rules::gateway_url;
 use duo_core::{claims, durations, health, url_rules};
 use duo_gitlab::SettingsInput;
 use duo_runtime::metadata::{self, Changed};
@@ -51,14 +53,6 @@ impl GitLab {
     fn stop(finding: Finding, next: Next) -> Self {
         Self { findings: vec![finding], next, ..Self::default() }
     }
-}
-
-/// URL under which GitLab calls the gateway.
-pub(super) fn gateway_url(gateway: &AIGateway) -> String {
-    gateway.spec.url.clone().unwrap_or_else(|| {
-        let (name, namespace) = (gateway.name_any(), gateway.namespace().unwrap_or_default());
-        url_rules::service_url(&name, &namespace, gateway.spec.tls.is_some())
-    })
 }
 
 pub(super) async fn run(
@@ -265,7 +259,8 @@ fn not_yet(gateway: &AIGateway, cluster: &Cluster, instance: &Instance, home: &H
             "GitLab's URL is switched once the gateway's pods are available and serve the configuration",
         ));
     }
-    if gateway.spec.undeclared_models.is_some() {
+    // GitLab's own image calls what the request names.
+    if gateway.spec.undeclared_models.is_some() || gateway.spec.implementation == Implementation::GitLab {
         return None;
     }
     let models = ctx.models_of(&gateway.namespace().unwrap_or_default(), &gateway.name_any());

@@ -1,5 +1,6 @@
 //! AIGateway: dereference and render, apply to the cluster, bring GitLab's settings there, report.
 
+mod apply;
 mod cluster;
 mod delete;
 mod gitlab;
@@ -7,6 +8,7 @@ mod listener;
 pub(crate) mod lookout;
 mod pods;
 mod probes;
+mod pruned;
 mod signing_keys;
 mod status;
 
@@ -15,12 +17,14 @@ use std::time::Duration;
 
 use duo_api::AIGateway;
 use duo_api::condition::CONFIG_ACCEPTED;
+use duo_api::gateway::Implementation;
 use duo_core::conditions::Finding;
-use duo_core::{ready, validate};
+use duo_core::{implementation, ready, validate};
 use kube::{Api, ResourceExt};
 
 pub(crate) use cluster::declared_hash;
 pub(crate) use lookout::Lookout;
+pub(crate) use pruned::Pruned;
 
 use crate::context::Context;
 use crate::error::{Error, Next};
@@ -66,8 +70,11 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
         ));
         next = next.sooner(Next::After(AT_ONCE));
     }
+    if version_is_new(&live, &gitlab) {
+        next = next.sooner(Next::After(AT_ONCE));
+    }
     let findings = ready::gateway(findings);
-    for event in warnings(&live).iter().chain(&gitlab.events) {
+    for event in warnings(&live).iter().chain(&cluster.events).chain(&gitlab.events) {
         ctx.reporter.event(&live, event).await;
     }
     let status = status::render(&live, &findings, &cluster, &gitlab, ctx);
@@ -87,4 +94,13 @@ fn warnings(gateway: &AIGateway) -> Vec<Event> {
 fn pin_is_new(gateway: &AIGateway, gitlab: &gitlab::GitLab) -> bool {
     let known = gateway.status.as_ref().and_then(|s| s.gitlab.as_ref()).and_then(|g| g.instance_id.as_ref());
     gitlab.instance_id.is_some() && gitlab.instance_id.as_ref() != known
+}
+
+/// Whether this pass found another version of GitLab than the one by which its image was chosen.
+fn version_is_new(gateway: &AIGateway, gitlab: &gitlab::GitLab) -> bool {
+    let spec = &gateway.spec;
+    let matters = spec.implementation == Implementation::GitLab || spec.agent_platform.is_some();
+    let known = gateway.status.as_ref().and_then(|s| s.gitlab.as_ref()).and_then(|g| g.version.as_deref());
+    let minor = |version: Option<&str>| version.and_then(implementation::minor);
+    matters && gitlab.version.is_some() && minor(gitlab.version.as_deref()) != minor(known)
 }

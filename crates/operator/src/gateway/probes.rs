@@ -10,9 +10,10 @@ use duo_core::conditions::{self, Finding};
 use duo_core::health::{self, Judgement, OwnProbe};
 use duo_core::observed::Probe;
 use duo_core::rights;
+use duo_core::url_rules::gateway_url;
 use kube::ResourceExt;
 
-use super::gitlab::{GitLab, gateway_url};
+use super::gitlab::GitLab;
 use crate::context::Context;
 use crate::error::Next;
 use crate::report::Event;

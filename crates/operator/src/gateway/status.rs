@@ -5,11 +5,12 @@ use duo_api::condition::SYNCED;
 use duo_api::gateway::AIGatewayStatus;
 use duo_api::instance::{AddOnStatus, Edition, GitLabStatus, LicenseStatus};
 use duo_core::conditions::{self, Finding};
+use duo_core::url_rules::gateway_url;
 use duo_core::{health, labels};
 use kube::ResourceExt;
 
 use super::cluster::Cluster;
-use super::gitlab::{GitLab, gateway_url};
+use super::gitlab::GitLab;
 use crate::context::{Context, now};
 
 pub(super) fn render(
@@ -44,6 +45,7 @@ pub(super) fn render(
         url: Some(gateway_url(gateway)),
         gitlab: Some(instance(known, gitlab, &gateway_url(gateway))),
         config_hash: cluster.config_hash.clone(),
+        implementation: cluster.implementation,
         models: i32::try_from(models).unwrap_or(i32::MAX),
         features: i32::try_from(features).unwrap_or(i32::MAX),
         plan: gitlab.plan.clone(),

@@ -19,7 +19,9 @@ use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
@@ -191,6 +193,9 @@ pub(crate) fn start(
     metadata::<Service>(client, scope, &router, tasks, "Service", What::Children);
     metadata::<ServiceAccount>(client, scope, &router, tasks, "ServiceAccount", What::Children);
     metadata::<PodDisruptionBudget>(client, scope, &router, tasks, "PodDisruptionBudget", What::Children);
+    metadata::<HorizontalPodAutoscaler>(client, scope, &router, tasks, "HorizontalPodAutoscaler", What::Children);
+    metadata::<NetworkPolicy>(client, scope, &router, tasks, "NetworkPolicy", What::Children);
+    metadata::<Ingress>(client, scope, &router, tasks, "Ingress", What::Children);
     metadata::<Secret>(client, scope, &router, tasks, "Secret", What::Inputs);
     metadata::<ConfigMap>(client, scope, &router, tasks, "ConfigMap", What::Inputs);
     (stores, Wakes { gateways: gateway_rx, models: model_rx, assignments: assignment_rx }, router)
