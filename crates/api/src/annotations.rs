@@ -13,12 +13,9 @@ pub const EXTERNAL_INSTANCE: &str = "duo.selfhosted.dev/external-instance";
 pub const CREATE_PENDING: &str = "duo.selfhosted.dev/create-pending";
 /// GitLab's Local AI gateway URL from before the operator set its own; put back on deletion. Empty: there was none.
 pub const PREVIOUS_GATEWAY_URL: &str = "duo.selfhosted.dev/previous-gateway-url";
-/// GitLab's Agent Platform service URL from before the operator set its own; put back when it is no longer declared.
-/// Empty: there was none.
-pub const PREVIOUS_AGENT_PLATFORM_URL: &str = "duo.selfhosted.dev/previous-agent-platform-url";
-/// Whether GitLab spoke TLS to its Agent Platform service before the operator set it: `true`, `false`, or empty where
-/// GitLab has no such setting.
-pub const PREVIOUS_AGENT_PLATFORM_SECURE: &str = "duo.selfhosted.dev/previous-agent-platform-secure";
+/// GitLab's Agent Platform service from before the operator set its own, as JSON with `url`, `secure`, and `ours`: what
+/// the operator put there. Put back when it is no longer declared.
+pub const PREVIOUS_AGENT_PLATFORM: &str = "duo.selfhosted.dev/previous-agent-platform";
 /// On SelfHostedModels whose API key GitLab holds (`implementation: GitLab`): salted SHA-256 of the key that GitLab was
 /// given last, so that a changed one is sent again.
 pub const API_TOKEN_FINGERPRINT: &str = "duo.selfhosted.dev/api-token-fingerprint";

@@ -41,8 +41,10 @@ pub struct Settings {
     pub gateway_url: Option<String>,
     /// Request timeout in seconds; `None` below 18.7 or without the right.
     pub timeout_seconds: Option<u32>,
-    /// `host:port` of the Agent Platform service; `None` below 18.4 or without the right.
+    /// Agent Platform service, `host:port`; `None` below 18.4, too.
     pub agent_platform_url: Option<String>,
+    /// Whether GitLab speaks TLS to it; `None` up to 18.9, too.
+    pub agent_platform_secure: Option<bool>,
 }
 
 /// What an instance offers, found out by introspection.
@@ -54,6 +56,10 @@ pub struct Capabilities {
     pub endpoint_required: bool,
     /// The request timeout can be set (18.7).
     pub timeout_setting: bool,
+    /// The Agent Platform service can be set (18.4).
+    pub agent_platform_url: bool,
+    /// Whether GitLab speaks TLS to it can be set (after 18.9).
+    pub agent_platform_secure: bool,
     /// Upper-case families that the instance knows; empty when unknown.
     pub families: Vec<String>,
     /// Upper-case features that the instance knows; empty when unknown.
@@ -142,6 +148,8 @@ mod tests {
                 has_model_provider: true,
                 endpoint_required: false,
                 timeout_setting: true,
+                agent_platform_url: true,
+                agent_platform_secure: true,
                 families: vec![],
                 features: vec![],
             };

@@ -56,16 +56,24 @@ impl State {
     /// From the annotations of the Secret. `seconds` reads RFC 3339; a time that nobody can read is long ago.
     pub fn read(annotations: &BTreeMap<String, String>, seconds: impl Fn(&str) -> Option<i64>) -> Self {
         Self {
-            done: annotations.get(SIGNING_KEYS_ROTATED).cloned(),
-            rotated_at: annotations.get(SIGNING_KEYS_ROTATED_AT).map(|at| seconds(at).unwrap_or(0)),
+            done: annotations.get(SIGNING_KEYS_ROTATED).filter(|value| !value.is_empty()).cloned(),
+            rotated_at: annotations
+                .get(SIGNING_KEYS_ROTATED_AT)
+                .filter(|at| !at.is_empty())
+                .map(|at| seconds(at).unwrap_or(0)),
         }
     }
 
-    /// The annotations that say so. `text` writes RFC 3339.
+    /// The annotations that say so. `text` writes RFC 3339. A time that is over is written as nothing and not left out:
+    /// one that somebody else has touched would stay.
     pub fn annotations(&self, text: impl Fn(i64) -> String) -> BTreeMap<String, String> {
-        let done = self.done.clone().map(|value| (SIGNING_KEYS_ROTATED.to_owned(), value));
-        let at = self.rotated_at.map(|at| (SIGNING_KEYS_ROTATED_AT.to_owned(), text(at)));
-        done.into_iter().chain(at).collect()
+        if *self == Self::default() {
+            return BTreeMap::new();
+        }
+        BTreeMap::from([
+            (SIGNING_KEYS_ROTATED.to_owned(), self.done.clone().unwrap_or_default()),
+            (SIGNING_KEYS_ROTATED_AT.to_owned(), self.rotated_at.map(text).unwrap_or_default()),
+        ])
     }
 }
 

@@ -490,6 +490,8 @@ mod tests {
                 has_model_provider: false,
                 endpoint_required: true,
                 timeout_setting: true,
+                agent_platform_url: true,
+                agent_platform_secure: true,
                 families: vec!["MISTRAL".into(), "LLAMA3".into()],
                 features: vec!["CODE_COMPLETIONS".into(), "SUMMARIZE_REVIEW".into()],
             },

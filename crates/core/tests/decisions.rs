@@ -13,6 +13,8 @@ fn instance(features: Vec<Feature>) -> Instance {
             has_model_provider: true,
             endpoint_required: false,
             timeout_setting: true,
+            agent_platform_url: true,
+            agent_platform_secure: true,
             families: vec![],
             features: vec![],
         },

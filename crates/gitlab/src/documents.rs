@@ -86,6 +86,9 @@ impl Fragment {
         match self {
             Self::Model if capabilities.has_model_provider => include_str!("../graphql/fragments/model.graphql"),
             Self::Model => include_str!("../graphql/fragments/model_18_9.graphql"),
+            Self::Settings if capabilities.agent_platform_secure => {
+                include_str!("../graphql/fragments/settings_19.graphql")
+            }
             Self::Settings => match (capabilities.timeout_setting, capabilities.agent_platform_url) {
                 (true, true) => include_str!("../graphql/fragments/settings.graphql"),
                 (false, true) => include_str!("../graphql/fragments/settings_18_4.graphql"),

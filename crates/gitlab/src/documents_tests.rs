@@ -58,9 +58,11 @@ fn problem(schema: &Valid<Schema>, text: &str) -> Option<String> {
 fn introspection_tells_the_two_shapes_apart() {
     let new = capabilities(&sdl(NEW), "19.5.0");
     assert!(new.has_model_provider && !new.endpoint_required && new.timeout_setting && new.agent_platform_url);
+    assert!(new.agent_platform_secure);
     assert!(new.families.contains("qwen") && new.features.contains("security_review") && new.self_hosted_models);
     let old = capabilities(&sdl(OLD), "18.9.0");
     assert!(!old.has_model_provider && old.endpoint_required && old.timeout_setting && old.agent_platform_url);
+    assert!(!old.agent_platform_secure);
     assert!(!old.families.contains("qwen") && old.families.contains("claude_3") && old.self_hosted_models);
     assert_eq!((old.features.len(), new.features.len()), (18, 25));
 }
@@ -135,6 +137,7 @@ fn variables_fit_their_types_in_both_shapes() {
     let settings = [
         SettingsInput { ai_gateway_url: Some(url), timeout_seconds: Some(60), ..Default::default() },
         SettingsInput { ai_gateway_url: Some(None), agent_platform_url: Some(None), ..Default::default() },
+        SettingsInput { agent_platform_secure: Some(false), ..Default::default() },
     ];
     for (text, version) in [(NEW, "19.5.0"), (OLD, "18.9.0")] {
         let schema = sdl(text);

@@ -131,7 +131,7 @@ impl Rehearsal {
     }
 
     pub(crate) fn update_settings(&self, settings: &SettingsInput, capabilities: &Capabilities) -> Result<DuoSettings> {
-        let SettingsInput { ai_gateway_url, timeout_seconds, agent_platform_url } = settings;
+        let SettingsInput { ai_gateway_url, timeout_seconds, agent_platform_url, agent_platform_secure } = settings;
         self.change("duoSettingsUpdate", |state| {
             let now = state.now.settings.get_or_insert_default();
             if let Some(url) = ai_gateway_url {
@@ -142,6 +142,9 @@ impl Rehearsal {
             }
             if let Some(url) = agent_platform_url.as_ref().filter(|_| capabilities.agent_platform_url) {
                 now.agent_platform_url = url.as_deref().and_then(normalize_url);
+            }
+            if let Some(secure) = agent_platform_secure.filter(|_| capabilities.agent_platform_secure) {
+                now.agent_platform_secure = Some(secure);
             }
             Ok(now.clone())
         })

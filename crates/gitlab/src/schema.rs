@@ -40,6 +40,8 @@ pub struct Capabilities {
     pub timeout_setting: bool,
     /// `duoAgentPlatformServiceUrl` exists (GitLab 18.4).
     pub agent_platform_url: bool,
+    /// `selfHostedDuoAgentPlatformServiceSecure` exists (after GitLab 18.9).
+    pub agent_platform_secure: bool,
     /// Self-hosted models exist at all (a GitLab EE of at least 17.9, which has the Duo settings).
     pub self_hosted_models: bool,
     /// How this was found.
@@ -105,6 +107,8 @@ impl Capabilities {
             timeout_setting: summary.settings_input.contains_key("aiGatewayTimeoutSeconds")
                 && summary.settings_fields.contains("aiGatewayTimeoutSeconds"),
             agent_platform_url: summary.settings_fields.contains("duoAgentPlatformServiceUrl"),
+            agent_platform_secure: summary.settings_input.contains_key("selfHostedDuoAgentPlatformServiceSecure")
+                && summary.settings_fields.contains("selfHostedDuoAgentPlatformServiceSecure"),
             self_hosted_models: !summary.create_input.is_empty() && !summary.settings_fields.is_empty(),
             source: Source::Introspection,
         }
@@ -124,6 +128,7 @@ impl Capabilities {
             features: keys(FEATURES_18_9, FEATURES_19),
             timeout_setting: at_least(18, 7),
             agent_platform_url: at_least(18, 4),
+            agent_platform_secure: newer,
             self_hosted_models: enterprise && at_least(17, 9),
             source: Source::Version,
             version,

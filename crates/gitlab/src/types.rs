@@ -62,6 +62,9 @@ pub struct DuoSettings {
     /// `host:port` of the Agent Platform service. `None` below GitLab 18.4.
     #[serde(default, rename = "duoAgentPlatformServiceUrl", deserialize_with = "url")]
     pub agent_platform_url: Option<String>,
+    /// Whether GitLab speaks TLS to that service. `None` up to GitLab 18.9.
+    #[serde(default, rename = "selfHostedDuoAgentPlatformServiceSecure")]
+    pub agent_platform_secure: Option<bool>,
 }
 
 /// What serves a model (GitLab 19).
@@ -373,4 +376,6 @@ pub struct SettingsInput {
     pub timeout_seconds: Option<u32>,
     /// `host:port` without a scheme; `Some(None)` clears it. Left out where the instance has no such setting.
     pub agent_platform_url: Option<Option<String>>,
+    /// Whether GitLab speaks TLS to it. Left out where the instance has no such setting.
+    pub agent_platform_secure: Option<bool>,
 }

@@ -233,7 +233,7 @@ pub(crate) fn model_input(model: &ModelInput, capabilities: &Capabilities) -> Ma
 
 /// The settings that are given and that the instance has. Clearing sends a blank text, which GitLab stores as null.
 pub(crate) fn settings_input(settings: &SettingsInput, capabilities: &Capabilities) -> Map<String, Value> {
-    let SettingsInput { ai_gateway_url, timeout_seconds, agent_platform_url } = settings;
+    let SettingsInput { ai_gateway_url, timeout_seconds, agent_platform_url, agent_platform_secure } = settings;
     let mut fields = Map::new();
     if let Some(url) = ai_gateway_url {
         fields.insert("aiGatewayUrl".into(), url.as_deref().unwrap_or_default().into());
@@ -243,6 +243,9 @@ pub(crate) fn settings_input(settings: &SettingsInput, capabilities: &Capabiliti
     }
     if let Some(url) = agent_platform_url.as_ref().filter(|_| capabilities.agent_platform_url) {
         fields.insert("duoAgentPlatformServiceUrl".into(), url.as_deref().unwrap_or_default().into());
+    }
+    if let Some(secure) = agent_platform_secure.filter(|_| capabilities.agent_platform_secure) {
+        fields.insert("selfHostedDuoAgentPlatformServiceSecure".into(), secure.into());
     }
     fields
 }

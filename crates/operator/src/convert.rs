@@ -12,6 +12,8 @@ pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) ->
             has_model_provider: capabilities.has_model_provider,
             endpoint_required: capabilities.endpoint_required,
             timeout_setting: capabilities.timeout_setting,
+            agent_platform_url: capabilities.agent_platform_url,
+            agent_platform_secure: capabilities.agent_platform_secure,
             families: capabilities.families.iter().map(|key| key.to_uppercase()).collect(),
             features: capabilities.features.iter().map(|key| key.to_uppercase()).collect(),
         },
@@ -42,6 +44,7 @@ pub(crate) fn settings(settings: duo_gitlab::DuoSettings) -> observed::Settings 
         gateway_url: settings.ai_gateway_url,
         timeout_seconds: settings.timeout_seconds,
         agent_platform_url: settings.agent_platform_url,
+        agent_platform_secure: settings.agent_platform_secure,
     }
 }
 
@@ -68,8 +71,9 @@ pub(crate) fn probe(probe: Probe) -> observed::Probe {
     }
 }
 
-/// What the client sends for a model. The embedded gateway holds the keys, so GitLab never gets one.
-pub(crate) fn model_input(desired: &DesiredModel, clear_token: bool) -> ModelInput {
+/// What the client sends for a model. The operator's own gateway holds the keys itself; only GitLab's image needs them
+/// from GitLab.
+pub(crate) fn model_input(desired: &DesiredModel, api_token: ApiToken) -> ModelInput {
     ModelInput {
         name: desired.name.clone(),
         family: desired.family.to_lowercase(),
@@ -80,6 +84,6 @@ pub(crate) fn model_input(desired: &DesiredModel, clear_token: bool) -> ModelInp
             Some("VERTEX_AI") => ModelProvider::VertexAi,
             _ => ModelProvider::Api,
         },
-        api_token: if clear_token { ApiToken::Clear } else { ApiToken::Keep },
+        api_token,
     }
 }

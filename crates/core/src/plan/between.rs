@@ -3,7 +3,7 @@
 
 use duo_api::Family;
 
-use super::{DesiredModel, FeatureTarget, Operation, model, plan_settings};
+use super::{DesiredModel, FeatureTarget, Operation, TokenChange, TokenWish, model, plan_settings};
 use crate::observed::{Feature, Instance, Model};
 use crate::url_rules;
 
@@ -11,6 +11,7 @@ use crate::url_rules;
 pub fn between(before: &Instance, after: &Instance) -> Vec<Operation> {
     let mut operations = Vec::new();
     operations.extend(settings(before, after));
+    operations.extend(agent_platform(before, after));
     let (old, new) = (before.models.as_deref().unwrap_or_default(), after.models.as_deref().unwrap_or_default());
     for found in old {
         match new.iter().find(|model| model.id == found.id) {
@@ -51,17 +52,26 @@ fn settings(before: &Instance, after: &Instance) -> Option<Operation> {
     }
 }
 
+fn agent_platform(before: &Instance, after: &Instance) -> Option<Operation> {
+    let (found, now) = (before.settings.clone().unwrap_or_default(), after.settings.clone().unwrap_or_default());
+    let url = (!url_rules::same(found.agent_platform_url.as_deref(), now.agent_platform_url.as_deref()))
+        .then(|| now.agent_platform_url.clone());
+    let secure = now.agent_platform_secure.filter(|now| found.agent_platform_secure != Some(*now));
+    super::agent_platform::operation(&found, url, secure)
+}
+
 fn changed(found: &Model, now: &Model) -> Option<Operation> {
     let desired = as_desired(now);
-    let mut differences = model::differences(found, &desired);
-    if now.has_api_token && !found.has_api_token {
-        differences.push(("apiToken", "none".to_owned(), "the key of the Secret".to_owned()));
-    }
-    let clear_token = found.has_api_token && !now.has_api_token;
-    (clear_token || !differences.is_empty()).then(|| Operation::UpdateModel {
+    let differences = model::differences(found, &desired);
+    let token = match (found.has_api_token, now.has_api_token) {
+        (false, true) => TokenChange::Set,
+        (true, false) => TokenChange::Clear,
+        (true, true) | (false, false) => TokenChange::Keep,
+    };
+    (token != TokenChange::Keep || !differences.is_empty()).then(|| Operation::UpdateModel {
         id: found.id.clone(),
         desired,
-        clear_token,
+        token,
         differences,
     })
 }
@@ -75,6 +85,7 @@ fn as_desired(model: &Model) -> DesiredModel {
         endpoint: model.endpoint.clone(),
         identifier: model.identifier.clone().unwrap_or_default(),
         provider,
+        token: if model.has_api_token { TokenWish::Held { is_new: true } } else { TokenWish::None },
     }
 }
 
@@ -121,6 +132,8 @@ mod tests {
                 has_model_provider: true,
                 endpoint_required: false,
                 timeout_setting: true,
+                agent_platform_url: true,
+                agent_platform_secure: true,
                 families: vec![],
                 features: vec![],
             },
@@ -170,7 +183,7 @@ mod tests {
             (|g| models_of(g)[1].family = "gpt".into(), "update model \"One\": model from \"CLAUDE_3\" to \"GPT\""),
             (
                 |g| models_of(g)[1].has_api_token = true,
-                "update model \"One\": apiToken from \"none\" to \"the key of the Secret\"",
+                "update model \"One\": store the API token",
             ),
             (|g| models_of(g).truncate(1), "delete model \"One\""),
             (

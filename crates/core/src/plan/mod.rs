@@ -1,16 +1,20 @@
 //! From observed and declared to a list of typed operations on GitLab. Only the operator's `act` executes them.
 
+mod agent_platform;
 mod between;
 mod feature;
 mod model;
 mod release;
 mod settings;
+mod token;
 
+pub use agent_platform::{AgentPlatformBefore, AgentPlatformTarget, plan_agent_platform, plan_agent_platform_release};
 pub use between::between;
 pub use feature::{FeatureTarget, plan_feature, plan_unassign};
 pub use model::{DesiredModel, desired_model, plan_model};
 pub use release::{Held, Release, plan_release};
 pub use settings::{plan_settings, undeclared_in_use};
+pub use token::{TokenChange, TokenWish, token_wish};
 
 use std::fmt;
 
@@ -28,6 +32,15 @@ pub enum Operation {
         /// What was found, for people.
         found: String,
     },
+    /// Set the Agent Platform's service.
+    UpdateAgentPlatform {
+        /// New `host:port`; the inner `None` clears it.
+        url: Option<Option<String>>,
+        /// Whether GitLab speaks TLS to it.
+        secure: Option<bool>,
+        /// What was found, for people.
+        found: String,
+    },
     /// Register a model.
     CreateModel(DesiredModel),
     /// Bring a model back to what is declared.
@@ -36,8 +49,8 @@ pub enum Operation {
         id: String,
         /// What it should be.
         desired: DesiredModel,
-        /// Clear the API token that GitLab stores.
-        clear_token: bool,
+        /// What becomes of the API token that GitLab stores.
+        token: TokenChange,
         /// Which fields differ: (field, found, declared).
         differences: Vec<(&'static str, String, String)>,
     },
@@ -67,12 +80,23 @@ impl Operation {
                 let url = gateway_url.is_some().then_some(GATEWAY_URL);
                 url.into_iter().chain(timeout_seconds.is_some().then_some(REQUEST_TIMEOUT)).collect()
             }
+            Self::UpdateAgentPlatform { .. } => vec![AGENT_PLATFORM],
             Self::CreateModel(_) | Self::DeleteModel { .. } => vec![MODEL],
-            Self::UpdateModel { differences, clear_token, .. } => {
-                let token = clear_token.then_some(API_TOKEN);
+            Self::UpdateModel { differences, token, .. } => {
+                let token = (*token != TokenChange::Keep).then_some(API_TOKEN);
                 differences.iter().map(|(field, ..)| *field).chain(token).collect()
             }
             Self::UpdateFeature { feature, .. } => vec![feature],
+        }
+    }
+
+    /// Whether this is written for a change on our side alone: a key that was rotated. Nobody else has changed anything.
+    pub fn follows_our_secret(&self) -> bool {
+        match self {
+            Self::UpdateModel { desired, token: TokenChange::Set, differences, .. } => {
+                differences.is_empty() && desired.token == TokenWish::Held { is_new: true }
+            }
+            _ => false,
         }
     }
 
@@ -101,6 +125,8 @@ pub const REQUEST_TIMEOUT: &str = "request timeout";
 pub const MODEL: &str = "existence";
 /// Subject of [`Operation::UpdateModel`].
 pub const API_TOKEN: &str = "API token";
+/// Subject of [`Operation::UpdateAgentPlatform`].
+pub const AGENT_PLATFORM: &str = "agent platform";
 
 /// The operations as `status.plan` keeps them: within the schema's bounds, the last one telling how many there are more.
 pub fn sentences(operations: &[Operation]) -> Vec<String> {
@@ -130,14 +156,33 @@ impl fmt::Display for Operation {
                 }
                 write!(f, "set {} (found: {found})", parts.join(" and "))
             }
-            Self::CreateModel(desired) => write!(f, "create model {:?}", desired.name),
-            Self::UpdateModel { desired, differences, clear_token, .. } => {
+            Self::UpdateAgentPlatform { url, secure, found } => {
+                let tls = |secure: bool| if secure { "on" } else { "off" };
+                f.write_str("set agent platform")?;
+                match (url, secure) {
+                    (Some(url), _) => write!(f, " to {}", url.as_deref().unwrap_or("nothing"))?,
+                    (None, _) => f.write_str("'s")?,
+                }
+                match (url, secure) {
+                    (Some(_), Some(secure)) => write!(f, " and its TLS {}", tls(*secure))?,
+                    (None, Some(secure)) => write!(f, " TLS {}", tls(*secure))?,
+                    (_, None) => {}
+                }
+                write!(f, " (found: {found})")
+            }
+            Self::CreateModel(desired) => {
+                let token = if desired.token == TokenWish::None { "" } else { " with its API token" };
+                write!(f, "create model {:?}{token}", desired.name)
+            }
+            Self::UpdateModel { desired, differences, token, .. } => {
                 let mut parts: Vec<String> = differences
                     .iter()
                     .map(|(field, found, declared)| format!("{field} from {found:?} to {declared:?}"))
                     .collect();
-                if *clear_token {
-                    parts.push("remove the stored API token".to_owned());
+                match token {
+                    TokenChange::Keep => {}
+                    TokenChange::Clear => parts.push("remove the stored API token".to_owned()),
+                    TokenChange::Set => parts.push("store the API token".to_owned()),
                 }
                 write!(f, "update model {:?}: {}", desired.name, parts.join(", "))
             }

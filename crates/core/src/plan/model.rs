@@ -2,7 +2,7 @@
 
 use duo_api::{Platform, SelfHostedModelSpec};
 
-use super::Operation;
+use super::{Operation, TokenChange, TokenWish};
 use crate::observed::{Capabilities, Model};
 use crate::ownership::Match;
 use crate::url_rules;
@@ -23,6 +23,8 @@ pub struct DesiredModel {
     pub identifier: String,
     /// `API`, `BEDROCK` or `VERTEX_AI`; `None` where the schema has no such argument.
     pub provider: Option<&'static str>,
+    /// API token.
+    pub token: TokenWish,
 }
 
 /// What GitLab should hold for this declaration, in the shape of this instance.
@@ -43,6 +45,7 @@ pub fn desired_model(spec: &SelfHostedModelSpec, capabilities: &Capabilities) ->
         endpoint,
         identifier: spec.identifier.clone(),
         provider: capabilities.has_model_provider.then_some(provider),
+        token: TokenWish::None,
     }
 }
 
@@ -54,10 +57,11 @@ pub fn plan_model(matched: &Match<'_>, desired: &DesiredModel) -> Option<Operati
         Match::Ours(model) | Match::Adopt(model) => model,
     };
     let differences = differences(model, desired);
-    (!differences.is_empty() || model.has_api_token).then(|| Operation::UpdateModel {
+    let token = desired.token.change(model.has_api_token);
+    (!differences.is_empty() || token != TokenChange::Keep).then(|| Operation::UpdateModel {
         id: model.id.clone(),
         desired: desired.clone(),
-        clear_token: model.has_api_token,
+        token,
         differences,
     })
 }
@@ -102,6 +106,8 @@ mod tests {
             has_model_provider: new_shape,
             endpoint_required: !new_shape,
             timeout_setting: true,
+            agent_platform_url: true,
+            agent_platform_secure: true,
             families: vec![],
             features: vec![],
         }
@@ -190,7 +196,7 @@ mod tests {
         model.has_api_token = true;
         assert!(matches!(
             plan_model(&Match::Adopt(&model), &desired),
-            Some(Operation::UpdateModel { clear_token: true, .. })
+            Some(Operation::UpdateModel { token: TokenChange::Clear, .. })
         ));
     }
 }

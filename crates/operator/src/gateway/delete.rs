@@ -4,18 +4,20 @@
 
 use std::time::Duration;
 
-use duo_api::annotations::{ABANDON, FINALIZER, PREVIOUS_GATEWAY_URL};
+use duo_api::annotations::{ABANDON, FINALIZER, PREVIOUS_AGENT_PLATFORM, PREVIOUS_GATEWAY_URL};
 use duo_api::condition::GATEWAY_URL_CONFIGURED;
 use duo_api::gateway::AIGatewayStatus;
 use duo_api::{AIGateway, DeletionPolicy, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
 use duo_core::deletion::gateway_waits;
+use duo_core::plan::plan_agent_platform_release;
 use duo_core::url_rules::gateway_url;
 use duo_core::{ready, url_rules};
 use duo_gitlab::SettingsInput;
 use duo_runtime::metadata;
 use kube::{Api, Resource, ResourceExt};
 
+use super::agent_platform;
 use crate::context::{Context, deleting_for, made_at, now};
 use crate::error::{Error, Next};
 use crate::report::Event;
@@ -43,10 +45,11 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Next, Erro
     let hands_off = gateway.spec.suspend
         || gateway.spec.management_policy == ManagementPolicy::Observe
         || gateway.spec.deletion_policy == DeletionPolicy::Orphan;
-    let Some(previous) = gateway.annotations().get(PREVIOUS_GATEWAY_URL).filter(|_| !hands_off) else {
+    let marked = [PREVIOUS_GATEWAY_URL, PREVIOUS_AGENT_PLATFORM].iter().any(|m| gateway.annotations().contains_key(*m));
+    if hands_off || !marked {
         return release(gateway, None, ctx).await;
-    };
-    match put_back(gateway, previous, ctx).await {
+    }
+    match put_back(gateway, ctx).await {
         Ok(()) => release(gateway, None, ctx).await,
         Err(Failure::Reconcile(error)) => Err(error),
         Err(Failure::TokenGone(why)) => release(gateway, Some(&why), ctx).await,
@@ -84,7 +87,7 @@ impl From<duo_gitlab::Error> for Failure {
     }
 }
 
-async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<(), Failure> {
+async fn put_back(gateway: &AIGateway, ctx: &Context) -> Result<(), Failure> {
     let session = match ctx.sessions.open_for_deletion(gateway).await.map_err(Failure::Reconcile)? {
         Ok(session) => session,
         Err(why) => return Err(Failure::TokenGone(why)),
@@ -93,6 +96,13 @@ async fn put_back(gateway: &AIGateway, previous: &str, ctx: &Context) -> Result<
         return Err(Failure::TokenGone("the AIGateway speaks to another GitLab now".to_owned()));
     }
     let instance = session.observe_for_deletion().await?;
+    let observed = instance.settings.clone().unwrap_or_default();
+    if let Some(before) = agent_platform::before(gateway, &session)
+        && let Some(operation) = plan_agent_platform_release(&observed, &before, &instance.capabilities)
+    {
+        agent_platform::write(&session, &operation, ctx).await.map_err(Failure::Reconcile)??;
+    }
+    let Some(previous) = gateway.annotations().get(PREVIOUS_GATEWAY_URL) else { return Ok(()) };
     let found = instance.settings.as_ref().and_then(|settings| settings.gateway_url.as_deref());
     // A URL that was edited just before the deletion has not reached GitLab.
     let before = gateway.status.as_ref().and_then(|status| status.url.clone());

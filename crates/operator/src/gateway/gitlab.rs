@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duo_api::annotations::PREVIOUS_GATEWAY_URL;
+use duo_api::annotations::{PREVIOUS_AGENT_PLATFORM, PREVIOUS_GATEWAY_URL};
 use duo_api::condition::{GATEWAY_URL_CONFIGURED, TOKEN_VALID};
 use duo_api::gateway::Implementation;
 use duo_api::{AIGateway, ManagementPolicy};
@@ -109,7 +109,8 @@ pub(super) async fn run(
         [TOKEN_VALID, GATEWAY_URL_CONFIGURED].iter().all(|type_| conditions::is_true(&status.conditions, type_))
     });
     let before = outcome.events.len();
-    let configured = settings(gateway, api, cluster, &session, instance, ctx, &mut outcome).await?;
+    let configured = settings(gateway, api, cluster, &session, Arc::clone(&instance), ctx, &mut outcome).await?;
+    super::agent_platform::run(gateway, api, cluster, &session, &instance, ctx, &mut outcome).await?;
     // A GitLab that was away or had to be told again may be another one, with another instance id.
     let fresh = !was_settled || outcome.events.len() != before;
     super::probes::run(gateway, &session, configured, fresh, ctx, &mut outcome).await;
@@ -178,6 +179,7 @@ async fn note_home(gateway: &mut AIGateway, api: &Api<AIGateway>, home: &Home) -
     let mut marks = BTreeMap::from([home_mark(gateway, home)].map(|(name, value)| (name.to_owned(), value)));
     if !made_at(gateway, home) {
         marks.insert(PREVIOUS_GATEWAY_URL.to_owned(), None);
+        marks.insert(PREVIOUS_AGENT_PLATFORM.to_owned(), None);
     }
     annotate(gateway, api, &marks).await
 }
@@ -307,7 +309,7 @@ async fn remember_previous_url(
 }
 
 /// Writes annotations where they differ and keeps the object current.
-async fn annotate(
+pub(super) async fn annotate(
     gateway: &mut AIGateway,
     api: &Api<AIGateway>,
     marks: &BTreeMap<String, Option<String>>,
@@ -334,7 +336,7 @@ async fn write(
     let input = SettingsInput {
         ai_gateway_url: gateway_url.clone(),
         timeout_seconds: *timeout_seconds,
-        agent_platform_url: None,
+        ..SettingsInput::default()
     };
     let result = session.client.update_settings(&input).await;
     match &result {

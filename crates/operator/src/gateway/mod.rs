@@ -1,5 +1,6 @@
 //! AIGateway: dereference and render, apply to the cluster, bring GitLab's settings there, report.
 
+mod agent_platform;
 mod apply;
 mod cluster;
 mod delete;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use duo_api::annotations::CONFIG_HASH;
 use duo_api::condition::{CONFIG_ACCEPTED, CONNECTION_VERIFIED, GATEWAY_URL_CONFIGURED, MODEL_SERVING};
+use duo_api::gateway::Implementation;
 use duo_api::{AIGateway, ManagementPolicy, Platform, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::connection::{self, LastCheck, due_in, judge, while_waiting};
@@ -14,6 +15,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::token::ModelToken;
 use super::{Outcome, serving};
 use crate::context::{Context, now};
 use crate::convert;
@@ -30,6 +32,7 @@ pub(super) async fn run(
     gateway: &AIGateway,
     session: &Session,
     instance: &Instance,
+    token: &ModelToken,
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
@@ -78,7 +81,7 @@ pub(super) async fn run(
         return Ok(());
     }
     let desired = plan::desired_model(&model.spec, &instance.capabilities);
-    match session.client.connection_check(&convert::model_input(&desired, false)).await {
+    match session.client.connection_check(&convert::model_input(&desired, token.to_give())).await {
         Ok(probe) => {
             let finding = judge(probe.success, probe.message.as_deref().unwrap_or_default());
             if finding.status != duo_api::ConditionStatus::True {
@@ -117,6 +120,10 @@ async fn not_yet(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) ->
             return Ok(Some(waiting(&format!("{type_} of AIGateway {} is not True", gateway.name_any()))));
         }
     }
+    if gateway.spec.implementation == Implementation::GitLab {
+        // It knows no models: GitLab names one with each request.
+        return Ok(None);
+    }
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<ConfigMap> = Api::namespaced(ctx.kube.clone(), &namespace);
     let name = labels::config_map(&gateway.name_any());
@@ -145,6 +152,7 @@ async fn fingerprint(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context
         spec.family.key().to_owned(),
         spec.identifier.clone(),
         spec.endpoint.clone().unwrap_or_default(),
+        format!("{:?}", gateway.spec.implementation),
         json!([&spec.connection, &spec.mirrors, &spec.fallbacks, &gateway.spec.proxy]).to_string(),
     ];
     let mut references = inputs::model_references(spec);

@@ -5,6 +5,7 @@ mod delete;
 mod marks;
 mod serving;
 mod sync;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;

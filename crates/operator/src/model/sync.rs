@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID};
+use duo_api::annotations::{API_TOKEN_FINGERPRINT, CREATE_PENDING, EXTERNAL_ID};
 use duo_api::condition::SYNCED;
 use duo_api::{AIGateway, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions::Finding;
 use duo_core::observed::Instance;
 use duo_core::ownership::{Home, Match, match_model, pending_stays};
-use duo_core::plan::{self, Operation};
+use duo_core::plan::{self, Operation, TokenChange};
 use duo_core::validate;
+use duo_gitlab::ApiToken;
 use kube::{Api, ResourceExt};
 
 use super::marks::{holder, left_in_former, mark, marks_at, taken_ids};
+use super::token::{self, ModelToken};
 use super::{Outcome, check, serving};
 use crate::contests::Fights;
 use crate::context::{Context, home_mark};
@@ -65,7 +67,14 @@ pub(super) async fn run(
         ));
         return Ok(());
     }
-    let Some(id) = sync(model, api, gateway, &session, &instance, ctx, outcome).await? else { return Ok(()) };
+    let Some(token) = token::read(model, gateway, &home, ctx).await? else {
+        // It went a moment ago; the next pass says so.
+        outcome.look_again(FRESH);
+        return Ok(());
+    };
+    let Some(id) = sync(model, api, gateway, &session, &instance, &token, ctx, outcome).await? else {
+        return Ok(());
+    };
     let ours = marks_at(model, &home).external_id.as_ref() == Some(&id);
     outcome.gitlab_instance = ours.then(|| home.written(outcome.gitlab_instance.as_deref()));
     outcome.gitlab_id = Some(id);
@@ -75,7 +84,7 @@ pub(super) async fn run(
         outcome.look_again(AT_ONCE);
         return Ok(());
     }
-    check::run(model, gateway, &session, &instance, ctx, outcome).await
+    check::run(model, gateway, &session, &instance, &token, ctx, outcome).await
 }
 
 /// Whether GitLab does not list models of this family now.
@@ -90,6 +99,7 @@ async fn sync(
     gateway: &AIGateway,
     session: &Session,
     seen: &Instance,
+    token: &ModelToken,
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<Option<String>, Error> {
@@ -97,7 +107,7 @@ async fn sync(
     let taken = taken_ids(model, &home, ctx);
     let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
     let hidden = hidden(model, seen);
-    let desired = plan::desired_model(&model.spec, &seen.capabilities);
+    let desired = plan::DesiredModel { token: token.wish, ..plan::desired_model(&model.spec, &seen.capabilities) };
     let own = marks_at(model, &home);
     let matched_in =
         |instance| match_model(&own, &model.spec.display_name, model.spec.adoption_policy, instance, hidden, &taken);
@@ -160,7 +170,7 @@ async fn sync(
                 mark(model, api, &[(CREATE_PENDING, Some(desired.name.clone())), (EXTERNAL_ID, None), at]).await?;
             }
             ctx.may_write()?;
-            let result = act(session, &operation).await;
+            let result = act(session, &operation, token).await;
             if result.is_err() {
                 session.changed().await;
             }
@@ -181,7 +191,8 @@ async fn sync(
         Ok(id) => {
             outcome.events.extend(left.take());
             let at = home_mark(model, &home);
-            mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None), at]).await?;
+            let given = (API_TOKEN_FINGERPRINT, token.mark(model));
+            mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None), given, at]).await?;
             outcome.findings.push(synced);
             Ok(id)
         }
@@ -232,16 +243,21 @@ fn name_taken(
 }
 
 /// Executes one operation; the id of the model that it was about.
-async fn act(session: &Session, operation: &Operation) -> Result<String, duo_gitlab::Error> {
+async fn act(session: &Session, operation: &Operation, token: &ModelToken) -> Result<String, duo_gitlab::Error> {
     match operation {
         Operation::CreateModel(desired) => {
-            let created = session.client.create_model(&convert::model_input(desired, false)).await?;
+            let created = session.client.create_model(&convert::model_input(desired, token.to_give())).await?;
             let id = created.id.clone();
             session.wrote(Written::Model(convert::model(created)));
             Ok(id)
         }
-        Operation::UpdateModel { id, desired, clear_token, .. } => {
-            let updated = session.client.update_model(id, &convert::model_input(desired, *clear_token)).await?;
+        Operation::UpdateModel { id, desired, token: change, .. } => {
+            let token = match change {
+                TokenChange::Keep => ApiToken::Keep,
+                TokenChange::Clear => ApiToken::Clear,
+                TokenChange::Set => token.to_give(),
+            };
+            let updated = session.client.update_model(id, &convert::model_input(desired, token)).await?;
             session.wrote(Written::Model(convert::model(updated)));
             Ok(id.clone())
         }
