@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::{CaBundleRef, DeletionPolicy, ManagementPolicy, SecretKeyRef};
 use crate::condition::Condition;
-use crate::instance::GitLabStatus;
 use crate::exposure::{HttpRouteSpec, IngressSpec};
 use crate::gitlab_image::{AgentPlatformSpec, GitLabImageSpec};
+use crate::instance::GitLabStatus;
 use crate::network_policy::NetworkPolicySpec;
 pub use crate::pod::{
     PodSpec, Quantities, Resources, TaintEffect, Toleration, TolerationOperator, TopologySpread, WhenUnsatisfiable,

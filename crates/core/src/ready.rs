@@ -12,8 +12,7 @@ pub fn gateway(findings: Vec<Finding>) -> Vec<Finding> {
     let may_not_fail = [c::GATEWAY_REACHABLE, c::LICENSE_ACTIVE];
     // These stand only where something of the kind is declared, or where GitLab has it: a service that GitLab has and does
     // not reach fails its users.
-    let declared =
-        [c::EXPOSED, c::AGENT_PLATFORM_AVAILABLE, c::AGENT_PLATFORM_CONFIGURED, c::AGENT_PLATFORM_REACHABLE];
+    let declared = [c::EXPOSED, c::AGENT_PLATFORM_AVAILABLE, c::AGENT_PLATFORM_CONFIGURED, c::AGENT_PLATFORM_REACHABLE];
     let mut all = summarize(findings, &must_hold, &[&may_not_fail[..], &declared].concat());
     say(&mut all, "GitLab calls this gateway and it serves");
     complete(all, &[&must_hold[..], &may_not_fail, &[c::CODE_SUGGESTIONS_MODEL_ASSIGNED]].concat())

@@ -95,6 +95,7 @@ async fn a_rehearsed_gitlab_ends_as_the_real_one_and_gets_no_write() {
                 ai_gateway_url: Some(Some("http://10.0.0.1:5052/".into())),
                 timeout_seconds: Some(90),
                 agent_platform_url: None,
+                agent_platform_secure: None,
             };
             client.update_settings(&settings).await.unwrap();
             ends.push(comparable(&client.observe().await.unwrap()));

@@ -33,7 +33,10 @@ async fn own_model(world: &World) -> openai::Handle {
             .await
             .expect("an OpenAI-compatible server");
     let served = openai::Config::default().served_model_names[0].clone();
-    world.patch("FeatureAssignment", "code-suggestions", json!({"spec": {"features": ["CodeGenerations"]}})).await.expect("a patch");
+    world
+        .patch("FeatureAssignment", "code-suggestions", json!({"spec": {"features": ["CodeGenerations"]}}))
+        .await
+        .expect("a patch");
     let objects = [
         json!({"kind": "SelfHostedModel", "metadata": {"name": "own"}, "spec": {
             "gatewayRef": {"name": "duo"}, "displayName": "Our own", "platform": "OpenAICompatible", "family": "Mistral",
@@ -51,6 +54,8 @@ async fn own_model(world: &World) -> openai::Handle {
     }
     world.until_ready("SelfHostedModel", "own").await;
     world.until_ready("FeatureAssignment", "completion").await;
+    // Only then do all pods serve it.
+    world.until_condition("SelfHostedModel", "own", "ConnectionVerified", "True", "").await;
     vllm
 }
 
@@ -105,7 +110,8 @@ async fn to_gitlabs_image_and_back_no_call_is_lost_and_gitlab_holds_keys_only_me
     assert!(!mark.is_empty() && !NEW_VLLM_KEY.contains(mark));
 
     // AWS keys stand in the environment: the pods are replaced one by one.
-    let keys = [AccessKey::new(manifests::AWS_KEY_ID, manifests::AWS_SECRET), AccessKey::new(NEW_AWS_ID, NEW_AWS_SECRET)];
+    let keys =
+        [AccessKey::new(manifests::AWS_KEY_ID, manifests::AWS_SECRET), AccessKey::new(NEW_AWS_ID, NEW_AWS_SECRET)];
     world.bedrock.reconfigure(|config| config.access_keys = keys.to_vec());
     let hash = world.get("AIGateway", "duo").await["status"]["configHash"].clone();
     let rotated = json!({"AWS_ACCESS_KEY_ID": NEW_AWS_ID, "AWS_SECRET_ACCESS_KEY": NEW_AWS_SECRET});
@@ -124,8 +130,12 @@ async fn to_gitlabs_image_and_back_no_call_is_lost_and_gitlab_holds_keys_only_me
     set(&world, json!({"implementation": "Embedded", "image": null})).await;
     until_implementation(&world, "Embedded").await;
     world.eventually("GitLab forgot the key", || token_in_gitlab(&world).is_none()).await;
-    let back = world.until_ready("SelfHostedModel", "own").await;
-    assert!(back["metadata"]["annotations"].get("duo.selfhosted.dev/api-token-fingerprint").is_none());
+    world
+        .until("SelfHostedModel", "own", "no fingerprint", |model| {
+            model["metadata"]["annotations"].get("duo.selfhosted.dev/api-token-fingerprint").is_none()
+        })
+        .await;
+    world.until_ready("SelfHostedModel", "own").await;
     users.stop(&world).await;
     let more = [NEW_VLLM_KEY, NEW_AWS_SECRET].map(str::to_owned);
     world.no_secret_is_told(&more).await;
@@ -175,7 +185,7 @@ async fn the_image_follows_gitlabs_minor_version() {
     until("mirror.example.com/gw:self-hosted-v19.5.0-ee").await;
     let told = world.until_event("GatewayImageGuessed", "duo").await;
     assert!(told.contains("spec.gitlabImage.tag"), "{told}");
-    world.gitlab.edit(|state| state.version = "19.6.2".parse().expect("a version"));
+    world.gitlab.edit(|state| state.instance.version = "19.6.2".parse().expect("a version"));
     until("mirror.example.com/gw:self-hosted-v19.6.0-ee").await;
     set(&world, json!({"gitlabImage": {"tag": "self-hosted-v19.6.7-ee"}})).await;
     until("mirror.example.com/gw:self-hosted-v19.6.7-ee").await;

@@ -95,7 +95,8 @@ async fn gitlabs_image_rotates_by_a_rollout_without_a_lost_call() {
     let users = Users::start(&world, &[What::CodeCompletion, What::DirectCompletion]);
     let (first, next, _) = keys(&world).await;
     request(&world, "now").await;
-    until_keys(&world, "the keys are swapped", |(signing, validation, _)| *signing == next && *validation == first).await;
+    until_keys(&world, "the keys are swapped", |(signing, validation, _)| *signing == next && *validation == first)
+        .await;
     world
         .until("AIGateway", "duo", "all pods rolled", |gateway| {
             duo_e2e::wait::condition(gateway, "ConfigAccepted").0 == "True"

@@ -41,6 +41,9 @@ async fn contradictions_are_refused_with_the_field_named() {
         json!({"agentPlatform": {"url": "agents.example.com"}}),
         json!({"networkPolicy": {"from": [{"namespaceLabels": {}}, {"cidr": "2001:db8::/32"}]}}),
     ] {
-        world.patch("AIGateway", "duo", json!({ "spec": spec.clone() })).await.unwrap_or_else(|e| panic!("{spec}: {e}"));
+        world
+            .patch("AIGateway", "duo", json!({ "spec": spec.clone() }))
+            .await
+            .unwrap_or_else(|e| panic!("{spec}: {e}"));
     }
 }

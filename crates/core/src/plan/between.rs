@@ -181,10 +181,7 @@ mod tests {
                 "update model \"One\": identifier from \"bedrock/x\" to \"bedrock/y\""
             }),
             (|g| models_of(g)[1].family = "gpt".into(), "update model \"One\": model from \"CLAUDE_3\" to \"GPT\""),
-            (
-                |g| models_of(g)[1].has_api_token = true,
-                "update model \"One\": store the API token",
-            ),
+            (|g| models_of(g)[1].has_api_token = true, "update model \"One\": store the API token"),
             (|g| models_of(g).truncate(1), "delete model \"One\""),
             (
                 |g| g.features[1] = row("code_completions", "self_hosted", Some("2")),

@@ -237,11 +237,12 @@ mod tests {
             endpoint: None,
             identifier: "custom_openai/m".into(),
             provider: None,
+            token: TokenWish::None,
         };
-        let model = |fields: &[&'static str], clear_token| Operation::UpdateModel {
+        let model = |fields: &[&'static str], clear| Operation::UpdateModel {
             id: "1".into(),
             desired: desired.clone(),
-            clear_token,
+            token: if clear { TokenChange::Clear } else { TokenChange::Keep },
             differences: fields.iter().map(|field| (*field, String::new(), String::new())).collect(),
         };
         for (operation, left_out, rest) in [

@@ -2,7 +2,7 @@
 //! is switched off keeps its model unless a null is sent.
 
 use duo_core::observed::{Capabilities, Feature, Instance, Model, Settings};
-use duo_core::plan::Operation;
+use duo_core::plan::{Operation, TokenChange, TokenWish};
 
 /// An empty instance that lists these features.
 pub fn instance(features: &[&str], new_shape: bool) -> Instance {
@@ -19,6 +19,8 @@ pub fn instance(features: &[&str], new_shape: bool) -> Instance {
             has_model_provider: new_shape,
             endpoint_required: !new_shape,
             timeout_setting: true,
+            agent_platform_url: true,
+            agent_platform_secure: new_shape,
             families: Vec::new(),
             features: Vec::new(),
         },
@@ -53,11 +55,19 @@ pub fn execute(instance: &mut Instance, operation: &Operation) -> Option<String>
                 endpoint: desired.endpoint.clone(),
                 identifier: Some(desired.identifier.clone()),
                 provider: desired.provider.map(ToOwned::to_owned),
-                has_api_token: false,
+                has_api_token: desired.token != TokenWish::None,
             });
             Some(next.to_string())
         }
-        Operation::UpdateModel { id, desired, clear_token, .. } => {
+        Operation::UpdateAgentPlatform { url, secure, .. } => {
+            let settings = instance.settings.as_mut().expect("settings");
+            if let Some(url) = url {
+                settings.agent_platform_url.clone_from(url);
+            }
+            settings.agent_platform_secure = secure.or(settings.agent_platform_secure);
+            None
+        }
+        Operation::UpdateModel { id, desired, token, .. } => {
             let taken = models.iter().any(|model| model.name == desired.name && model.id != *id);
             assert!(!taken, "Name has already been taken");
             let model = models.iter_mut().find(|model| model.id == *id).expect("the model");
@@ -66,7 +76,11 @@ pub fn execute(instance: &mut Instance, operation: &Operation) -> Option<String>
             model.endpoint.clone_from(&desired.endpoint);
             model.identifier = Some(desired.identifier.clone());
             model.provider = desired.provider.map(ToOwned::to_owned);
-            model.has_api_token &= !clear_token;
+            model.has_api_token = match token {
+                TokenChange::Keep => model.has_api_token,
+                TokenChange::Clear => false,
+                TokenChange::Set => true,
+            };
             None
         }
         Operation::UpdateFeature { feature, target, .. } => {

@@ -2,6 +2,7 @@
 //! it is no longer declared.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use duo_api::annotations::PREVIOUS_AGENT_PLATFORM;
 use duo_api::condition::{AGENT_PLATFORM_AVAILABLE, AGENT_PLATFORM_CONFIGURED};
@@ -44,7 +45,7 @@ pub(super) async fn run(
     ctx: &Context,
     outcome: &mut GitLab,
 ) -> Result<(), Error> {
-    let observed = instance.settings.clone().unwrap_or_default();
+    let mut observed = instance.settings.clone().unwrap_or_default();
     let Some(target) = target(gateway) else {
         return take_back(gateway, api, session, instance, &observed, ctx, outcome).await;
     };
@@ -68,6 +69,7 @@ pub(super) async fn run(
         return Ok(());
     };
     if gateway.spec.management_policy == ManagementPolicy::Observe {
+        outcome.plan.extend(plan::sentences(std::slice::from_ref(&operation)));
         let text = format!("managementPolicy is Observe; would {operation}");
         outcome.findings.push(Finding::fails(AGENT_PLATFORM_CONFIGURED, "Drifted", text).by_person());
         return Ok(());
@@ -78,6 +80,16 @@ pub(super) async fn run(
         let text = "GitLab is told once the agent platform's pods are available";
         outcome.findings.push(Finding::unknown(AGENT_PLATFORM_CONFIGURED, "WaitingForAgentPlatform", text));
         return Ok(());
+    }
+    if before(gateway, session).is_none() {
+        // What is written down now is what comes back one day: an older look may have missed a click.
+        match session.observe(Duration::ZERO).await {
+            Ok(fresh) => observed = fresh.settings.clone().unwrap_or_default(),
+            Err(error) => {
+                failed(&error, outcome);
+                return Ok(());
+            }
+        }
     }
     note(gateway, api, session, &observed, &target).await?;
     let (allowed, contested) = fights.judge(operation);

@@ -72,7 +72,8 @@ pub(super) async fn run(
         outcome.look_again(FRESH);
         return Ok(());
     };
-    let Some(id) = sync(model, api, gateway, &session, &instance, &token, ctx, outcome).await? else {
+    let side = Side { gateway, session: &session, token: &token };
+    let Some(id) = sync(model, api, &side, &instance, ctx, outcome).await? else {
         return Ok(());
     };
     let ours = marks_at(model, &home).external_id.as_ref() == Some(&id);
@@ -92,17 +93,23 @@ pub(super) fn hidden(model: &SelfHostedModel, instance: &Instance) -> bool {
     model.spec.family.is_beta() && !instance.testing_terms_accepted()
 }
 
+/// GitLab's side of a pass: who declares it, who speaks to it, and the key that it may be given.
+struct Side<'a> {
+    gateway: &'a AIGateway,
+    session: &'a Session,
+    token: &'a ModelToken,
+}
+
 /// Brings the model to what is declared; its id when GitLab holds it.
 async fn sync(
     model: &mut SelfHostedModel,
     api: &Api<SelfHostedModel>,
-    gateway: &AIGateway,
-    session: &Session,
+    side: &Side<'_>,
     seen: &Instance,
-    token: &ModelToken,
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<Option<String>, Error> {
+    let Side { gateway, session, token } = side;
     let home = session.home();
     let taken = taken_ids(model, &home, ctx);
     let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
@@ -160,7 +167,8 @@ async fn sync(
     let written = match operation {
         None => Ok(found),
         Some(operation) => {
-            if let (None, Some(contested)) = fights.judge(operation.clone()) {
+            let ours = operation.follows_our_secret();
+            if !ours && let (None, Some(contested)) = fights.judge(operation.clone()) {
                 outcome.findings.push(contested);
                 return Ok(found);
             }
@@ -175,8 +183,9 @@ async fn sync(
                 session.changed().await;
             }
             if result.is_ok() {
-                let event = event(&operation, matches!(matched, Match::Adopt(_)), fights.is_drift(&operation));
-                match fights.wrote(&operation) {
+                let drift = !ours && fights.is_drift(&operation);
+                let event = event(&operation, matches!(matched, Match::Adopt(_)), drift);
+                match if ours { None } else { fights.wrote(&operation) } {
                     Some(contested) => synced = contested,
                     None => {
                         synced.message = format!("{}; {}", synced.message, event.message());
