@@ -73,6 +73,11 @@ impl Applier {
         Self { client, manager: manager.into(), settled: Arc::default() }
     }
 
+    /// Name of the field manager.
+    pub fn manager(&self) -> &str {
+        &self.manager
+    }
+
     /// Applies a namespaced object. `live` is the cached object with its `managedFields`; without one it is read now.
     ///
     /// `desired` holds only what is declared: no `status`, no defaults, no `stringData`. Conflicts are forced: what is

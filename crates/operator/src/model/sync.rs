@@ -69,7 +69,7 @@ pub(super) async fn run(
     }
     let Some(token) = token::read(model, gateway, &home, ctx).await? else {
         // It went a moment ago; the next pass says so.
-        outcome.look_again(FRESH);
+        outcome.look_again(NAME_RETRY);
         return Ok(());
     };
     let side = Side { gateway, session: &session, token: &token };

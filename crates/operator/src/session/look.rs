@@ -148,6 +148,8 @@ mod tests {
             has_model_provider: true,
             endpoint_required: false,
             timeout_setting: true,
+            agent_platform_url: true,
+            agent_platform_secure: true,
             families: Vec::new(),
             features: Vec::new(),
         };
