@@ -41,7 +41,7 @@ pub struct EgressSpec {
     pub dns: bool,
     /// Whom else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub rules: Vec<EgressRule>,
 }
 
@@ -51,7 +51,7 @@ pub struct EgressSpec {
 pub struct EgressRule {
     /// Whom. Left out: every address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub to: Vec<Peer>,
     /// On which TCP ports. Left out: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -65,7 +65,9 @@ pub struct EgressRule {
     validation = Rule::new("has(self.cidr) != (has(self.podLabels) || has(self.namespaceLabels))")
         .message("name either a cidr, or pods by podLabels and namespaceLabels"),
     validation = Rule::new("!has(self.except) || has(self.cidr)")
-        .message("except takes addresses out of cidr: give cidr too")
+        .message("except takes addresses out of cidr: give cidr too"),
+    validation = Rule::new("!has(self.except) || !has(self.cidr) || !isCIDR(self.cidr) || self.except.all(e, e != self.cidr && isCIDR(e) && cidr(self.cidr).containsCIDR(e))")
+        .message("each range in except must be a smaller one inside cidr")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Peer {
@@ -76,7 +78,7 @@ pub struct Peer {
     pub cidr: Option<String>,
     /// Ranges inside `cidr` that do not count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 3, max = 64)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 16), inner(length(min = 3, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub except: Vec<String>,
     /// Labels of pods; `{}`: all pods. Left out beside `namespaceLabels`: all pods of those namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]

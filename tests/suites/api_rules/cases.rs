@@ -2,6 +2,7 @@
 
 mod gateway;
 mod settings;
+mod workload;
 
 use serde_json::{Value, json};
 
@@ -50,7 +51,8 @@ pub fn base(kind: &str) -> Value {
 
 /// All cases.
 pub fn all() -> Vec<Case> {
-    [gateway::cases(), gateway::pod(), settings::gateway(), model(), settings::model(), assignment()].concat()
+    [gateway::cases(), gateway::pod(), workload::cases(), settings::gateway(), model(), settings::model(), assignment()]
+        .concat()
 }
 
 /// `{"a": {"b": value}}` for `a.b`; the last name of a path with `[]` gets a list of one.

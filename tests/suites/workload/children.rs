@@ -239,6 +239,19 @@ async fn a_new_gateway_with_an_autoscaler_begins_with_its_fewest_pods() {
     world.until_condition("AIGateway", "duo", "WorkloadAvailable", "True", "Available").await;
 }
 
+/// What only the API server's own rules for a child object find.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_api_server_refuses_of_a_child_is_told_and_heals() {
+    let world = article(Options::default()).await;
+    set(&world, json!({"pod": {"labels": {"team": "not a label"}}})).await;
+    let told = world.until_condition("AIGateway", "duo", "ConfigAccepted", "False", "ObjectRefused").await;
+    assert!(condition(&told, "ConfigAccepted").2.contains("not a label"), "{:#}", told["status"]);
+    assert_eq!(condition(&told, "Stalled").0, "True");
+    world.users_are_served().await;
+    set(&world, json!({"pod": {"labels": {"team": "a-label"}}})).await;
+    world.until_article_is_ready().await;
+}
+
 /// GitLab waits as long as it is told to; the pods need not be started anew for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_request_timeout_restarts_no_pod() {

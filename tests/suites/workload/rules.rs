@@ -25,6 +25,14 @@ async fn contradictions_are_refused_with_the_field_named() {
         (json!({"networkPolicy": {"from": [{}]}}), "name either a cidr"),
         (json!({"networkPolicy": {"from": [{"cidr": "10.0.0.0/8", "podLabels": {}}]}}), "name either a cidr"),
         (json!({"networkPolicy": {"from": [{"cidr": "10.0.0.1"}]}}), "range of addresses"),
+        (
+            json!({"networkPolicy": {"from": [{"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}]}}),
+            "a smaller one inside",
+        ),
+        (
+            json!({"networkPolicy": {"from": [{"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}]}}),
+            "a smaller one inside",
+        ),
         (json!({"networkPolicy": {"metricsFrom": [{"podLabels": {}, "except": ["10.0.0.0/9"]}]}}), "give cidr too"),
         (json!({"ingress": {"host": "https://ai.example.com"}}), "spec.ingress.host"),
         (json!({"httpRoute": {"parentRefs": []}}), "spec.httpRoute.parentRefs"),

@@ -100,6 +100,11 @@ async fn bring(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<Cl
             let finding = Finding::fails(WORKLOAD_AVAILABLE, error.category(), error.to_string()).by_person();
             return Ok(Cluster { findings: vec![finding], ..nothing(gateway) });
         }
+        // Something that the resource's own rules let through, such as a label that is none: trying again cures nothing.
+        Err(Error::Kube(error)) if error.category() == "KubernetesInvalid" => {
+            let text = format!("the API server refuses what is declared: {error}");
+            return stopped(gateway, Finding::fails(CONFIG_ACCEPTED, "ObjectRefused", text).by_person(), ctx).await;
+        }
         Err(error) => return Err(error),
     };
     let wanted = gateway.spec.autoscaling.is_none().then_some(gateway.spec.replicas);
