@@ -49,12 +49,15 @@ pub struct Entering {
     pub long: bool,
 }
 
+/// Is told how a request ended: the error, if there was one.
+pub type Ended = Box<dyn FnOnce(Option<&Error>) + Send>;
+
 /// Leave for one request.
 pub struct Entered {
     /// It must not take longer than this.
     pub within: Option<Duration>,
     /// Called with how it ended; not called for one that was dropped.
-    pub ended: Box<dyn FnOnce(Option<&Error>) + Send>,
+    pub ended: Ended,
 }
 
 /// How to reach one GitLab.

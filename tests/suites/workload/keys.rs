@@ -97,6 +97,12 @@ async fn gitlabs_image_rotates_by_a_rollout_without_a_lost_call() {
     request(&world, "now").await;
     until_keys(&world, "the keys are swapped", |(signing, validation, _)| *signing == next && *validation == first)
         .await;
+    let rolled = async {
+        while !world.pods().await.is_disjoint(&pods) {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(120), rolled).await.expect("all pods are replaced");
     world
         .until("AIGateway", "duo", "all pods rolled", |gateway| {
             duo_e2e::wait::condition(gateway, "ConfigAccepted").0 == "True"

@@ -57,7 +57,7 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
     let gateway = ctx.gateway(&namespace, &item.spec.gateway_ref.name);
     let deleted = item.metadata.deletion_timestamp.is_some();
     // What goes after its gateway is let go of by any shard: there is nothing left to write to.
-    if !ctx.shard.works_on(gateway.as_deref()) && !(deleted && gateway.is_none()) {
+    if !(ctx.shard.works_on(gateway.as_deref()) || deleted && gateway.is_none()) {
         return Ok(Next::OnChange);
     }
     if deleted {

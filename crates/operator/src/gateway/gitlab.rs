@@ -228,6 +228,27 @@ async fn settings(
         );
         return Ok(url_is_ours);
     }
+    if !url_is_ours && !cluster.serves {
+        outcome.findings.push(waiting_for_gateway());
+        return Ok(false);
+    }
+    // What is written, and which URL is remembered as the one of before, is decided on what GitLab holds now: another
+    // gateway may have let go of this GitLab a moment ago.
+    let instance = match session.observe(Duration::ZERO).await {
+        Ok(instance) => instance,
+        Err(error) => {
+            outcome.findings.push(Finding::unknown(GATEWAY_URL_CONFIGURED, error.category(), error.to_string()));
+            outcome.next = outcome.next.sooner(Next::from(&error));
+            return Ok(url_is_ours);
+        }
+    };
+    let observed = instance.settings.clone().unwrap_or_default();
+    let Some(operation) = plan::plan_settings(&observed, &url, timeout, has_timeout) else {
+        remember_previous_url(gateway, api, &observed, &url, &session.home(), ctx).await?;
+        outcome.findings.push(configured(&url));
+        return Ok(true);
+    };
+    let url_is_ours = url_rules::same(observed.gateway_url.as_deref(), Some(&url));
     let home = session.home();
     if !url_is_ours && let Some(finding) = not_yet(gateway, cluster, &instance, &home, ctx) {
         outcome.findings.push(finding);
@@ -252,14 +273,18 @@ fn configured(url: &str) -> Finding {
     Finding::holds(GATEWAY_URL_CONFIGURED, "Configured", format!("GitLab's Local AI gateway URL is {url}{trust}"))
 }
 
+fn waiting_for_gateway() -> Finding {
+    Finding::unknown(
+        GATEWAY_URL_CONFIGURED,
+        "WaitingForGateway",
+        "GitLab's URL is switched once the gateway's pods are available and serve the configuration",
+    )
+}
+
 /// Why GitLab is not pointed at the gateway now.
 fn not_yet(gateway: &AIGateway, cluster: &Cluster, instance: &Instance, home: &Home, ctx: &Context) -> Option<Finding> {
     if !cluster.serves {
-        return Some(Finding::unknown(
-            GATEWAY_URL_CONFIGURED,
-            "WaitingForGateway",
-            "GitLab's URL is switched once the gateway's pods are available and serve the configuration",
-        ));
+        return Some(waiting_for_gateway());
     }
     // GitLab's own image calls what the request names.
     if gateway.spec.undeclared_models.is_some() || gateway.spec.implementation == Implementation::GitLab {

@@ -45,7 +45,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
     let gateway = ctx.gateway(&namespace, &model.spec.gateway_ref.name);
     let deleted = model.metadata.deletion_timestamp.is_some();
     // What goes after its gateway is let go of by any shard: there is nothing left to write to.
-    if !ctx.shard.works_on(gateway.as_deref()) && !(deleted && gateway.is_none()) {
+    if !(ctx.shard.works_on(gateway.as_deref()) || deleted && gateway.is_none()) {
         return Ok(Next::OnChange);
     }
     if deleted {

@@ -120,9 +120,12 @@ async fn sync(
         |instance| match_model(&own, &model.spec.display_name, model.spec.adoption_policy, instance, hidden, &taken);
     let fresh;
     let mut instance = seen;
-    if plan::plan_model(&matched_in(instance), &desired).is_some() {
-        // What is about to be written is decided on a look of a moment ago that has all writes of this process in it.
-        fresh = match session.observe_to_write().await {
+    if let Some(operation) = plan::plan_model(&matched_in(instance), &desired) {
+        // What is about to be written is decided on a look of a moment ago that has all writes of this process in it; a
+        // create on one that began just now, for the name may be somebody else's since.
+        let creates = matches!(operation, Operation::CreateModel(_));
+        let looked = if creates { session.observe(Duration::ZERO).await } else { session.observe_to_write().await };
+        fresh = match looked {
             Ok(instance) => instance,
             Err(error) => {
                 outcome.failed(&error, false);

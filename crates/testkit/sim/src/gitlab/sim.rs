@@ -20,8 +20,11 @@ use crate::hosts::HostMap;
 
 const DEFINITIONS_CACHED: Duration = Duration::from_secs(30 * 60);
 
+/// Schemas by version and number of models.
+type SchemasByShape = HashMap<(Version, usize), Arc<Schemas>>;
+
 /// By release and number of filler types: several MB each, the same for all instances of a process.
-static SCHEMAS: OnceLock<Mutex<HashMap<(Version, usize), Arc<Schemas>>>> = OnceLock::new();
+static SCHEMAS: OnceLock<Mutex<SchemasByShape>> = OnceLock::new();
 
 /// The running GitLab, without its listener.
 pub struct Sim {
