@@ -154,10 +154,10 @@ async fn a_pod_that_stops_goes_on_accepting_for_the_drain_period() {
     let (world, server) = (world(Options::default(), &json!({"drainPeriod": "1s"})).await, vllm().await);
     declare(&world, "code", &on(&server, &json!({})), &["CodeCompletions"]).await;
     let grace = world.pod_template().await["spec"]["terminationGracePeriodSeconds"].clone();
-    assert_eq!(grace, Value::from(1 + 60 + 10));
+    assert_eq!(grace, Value::from(1 + 600 + 10));
     change(&world, "AIGateway", "duo", &json!({"drainPeriod": "7s"})).await;
     let grace = world.pod_template().await["spec"]["terminationGracePeriodSeconds"].clone();
-    assert_eq!(grace, Value::from(7 + 60 + 10));
+    assert_eq!(grace, Value::from(7 + 600 + 10));
     let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(world.client.clone(), &world.namespace);
     for pod in api.list(&Default::default()).await.expect("Pods").items {
         let name = pod.metadata.name.unwrap_or_default();

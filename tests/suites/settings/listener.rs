@@ -47,7 +47,7 @@ async fn a_listener_with_tls_is_what_gitlab_calls_and_a_renewed_certificate_is_s
     completes(&world).await;
     shows(&world, &old).await.expect("the first certificate");
     let grace = world.pod_template().await["spec"]["terminationGracePeriodSeconds"].clone();
-    assert_eq!(grace, Value::from(1 + 60 + 10));
+    assert_eq!(grace, Value::from(1 + 600 + 10));
 
     let pods = world.pods().await;
     certificate(&world, &new).await;
