@@ -52,10 +52,11 @@ async fn after_a_few_rounds_a_person_is_called_and_writing_backs_off_until_the_o
     let writes = world.mutations_since(mark);
     assert!(writes.len() * 2 < looks(&world, mark) * 3, "{writes:#?}");
     for ((kind, name), type_) in contested {
-        let (status, reason, _) = condition(&world.get(kind, name).await, type_);
-        assert_eq!((status.as_str(), reason.as_str()), ("False", "ContestedByAnother"), "{kind} {name}");
+        world.until_condition(kind, name, type_, "False", "ContestedByAnother").await;
         assert!(told(&world, "DriftCorrected", name).await.len() <= 4, "a storm of events about {name}");
-        assert_eq!(told(&world, "ContestedByAnother", name).await.len(), 1, "{kind} {name}");
+        // Once for each try that the other undid: what was written counts as found until the next look.
+        let told = told(&world, "ContestedByAnother", name).await.len();
+        assert!((1..=4).contains(&told), "{kind} {name}: {told}");
     }
 
     goes_on.store(false, Ordering::SeqCst);
