@@ -1,8 +1,12 @@
 //! What GitLab's own image cannot do of what can be declared: it is refused with the fields named, never ignored.
 
-use duo_api::annotations::CONFIG_HASH;
+use duo_api::annotations::{API_TOKEN_FINGERPRINT, CONFIG_HASH};
+use duo_api::condition::SYNCED;
 use duo_api::gateway::{AIGatewaySpec, Implementation, UndeclaredModels};
-use duo_api::{AIGateway, SelfHostedModelSpec};
+use duo_api::{AIGateway, ManagementPolicy, SelfHostedModel, SelfHostedModelSpec};
+use kube::ResourceExt;
+
+use crate::conditions;
 
 /// First minor version whose image serves TLS itself.
 const LISTENER_TLS: (u64, u64) = (19, 3);
@@ -15,6 +19,22 @@ pub fn seen(gateway: &AIGateway) -> Option<Implementation> {
 /// Whether some pods may still be of the other gateway than the declared one.
 pub fn is_changing(gateway: &AIGateway) -> bool {
     seen(gateway).is_some_and(|seen| seen != gateway.spec.implementation)
+}
+
+/// Models whose key GitLab does not hold yet, while the pods are about to become those of GitLab's image: that one would
+/// call them without a key. Only a model that GitLab holds counts: for the others nobody asks.
+pub fn keys_on_the_way(gateway: &AIGateway, models: &[SelfHostedModel]) -> Vec<String> {
+    let written = gateway.spec.management_policy == ManagementPolicy::Full;
+    if !written || gateway.spec.implementation != Implementation::GitLab || !is_changing(gateway) {
+        return Vec::new();
+    }
+    let missing = |model: &&SelfHostedModel| {
+        let synced = model.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, SYNCED));
+        let given = model.annotations().contains_key(API_TOKEN_FINGERPRINT);
+        let kept = model.spec.suspend || model.metadata.deletion_timestamp.is_some();
+        model.spec.api_key_secret_ref.is_some() && synced && !given && !kept
+    };
+    models.iter().filter(missing).map(ResourceExt::name_any).collect()
 }
 
 /// Fields of an AIGateway that its implementation does not have, as `spec.…`.
@@ -115,6 +135,39 @@ mod tests {
             ("requestTimeout: 2m, drainPeriod: 5s, logging: {prompts: true}", ""),
         ] {
             assert_eq!(refused_by_gitlab_image(&spec(more), None).join(" "), refused, "{more}");
+        }
+    }
+
+    #[test]
+    fn pods_change_over_once_gitlab_holds_the_keys_of_the_models_it_has() {
+        let gateway = |spec: &str, seen: &str| -> AIGateway {
+            let text = format!(
+                "{{apiVersion: duo.selfhosted.dev/v1alpha1, kind: AIGateway, metadata: {{name: duo}}, spec: {{gitlab: {{url: 'http://g', tokenSecretRef: {{name: t}}}}, {spec}}}, status: {{implementation: {seen}}}}}"
+            );
+            serde_yaml_ng::from_str(&text).unwrap()
+        };
+        let model = |meta: &str, key: &str, synced: &str| -> SelfHostedModel {
+            let text = format!(
+                "{{apiVersion: duo.selfhosted.dev/v1alpha1, kind: SelfHostedModel, metadata: {{name: m, {meta}}}, spec: {{gatewayRef: {{name: duo}}, displayName: V, platform: OpenAICompatible, family: Mistral, identifier: custom_openai/v, endpoint: 'http://v/v1', {key}}}, status: {{conditions: [{{type: Synced, status: '{synced}', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}]}}}}"
+            );
+            serde_yaml_ng::from_str(&text).unwrap()
+        };
+        let (key, given) = ("apiKeySecretRef: {name: v}", "annotations: {duo.selfhosted.dev/api-token-fingerprint: x}");
+        let to_gitlab = gateway("implementation: GitLab", "Embedded");
+        for (gateway, model, waits) in [
+            (&to_gitlab, model("", key, "True"), true),
+            (&to_gitlab, model(given, key, "True"), false),
+            (&to_gitlab, model("", "weight: 1", "True"), false),
+            (&to_gitlab, model("", key, "False"), false),
+            (&gateway("implementation: GitLab", "GitLab"), model("", key, "True"), false),
+            (&gateway("implementation: GitLab, managementPolicy: Observe", "Embedded"), model("", key, "True"), false),
+            (&gateway("implementation: Embedded", "GitLab"), model("", key, "True"), false),
+        ] {
+            assert_eq!(
+                !keys_on_the_way(gateway, std::slice::from_ref(&model)).is_empty(),
+                waits,
+                "{gateway:?} {model:?}"
+            );
         }
     }
 

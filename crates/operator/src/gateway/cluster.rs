@@ -93,6 +93,12 @@ async fn bring(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<Cl
         Ok(rendered) => rendered,
         Err(finding) => return stopped(gateway, finding, ctx).await,
     };
+    let missing = implementation::keys_on_the_way(gateway, &inputs.models);
+    if !missing.is_empty() {
+        let text = format!("GitLab's image takes over once GitLab holds the API keys of {}", missing.join(", "));
+        let waiting = stopped(gateway, Finding::unknown(CONFIG_ACCEPTED, "WaitingForModelKeys", text), ctx).await?;
+        return Ok(Cluster { next: Next::After(look_again(gateway)), ..waiting });
+    }
     let config_hash = bundle.config_hash.clone();
     let live = match Box::pin(apply::run(gateway, bundle, ctx)).await {
         Ok(live) => live,
