@@ -52,9 +52,10 @@ crds: setup ## write crds/*.yaml from the Rust types
 	$(XTASK) crdgen
 
 .PHONY: bench
-bench: build ## what the gateway costs, beside nginx and a bare hyper proxy, and the operator at size (25 min)
+bench: build ## what the gateway costs, beside nginx and a bare hyper proxy, and the operator at size (30 min)
 	@tests/bench/run.sh
 	@tests/bench/operator.sh
+	@tests/bench/keys.sh
 
 .PHONY: bench-operator
 bench-operator: build ## the operator with 200 GitLabs, 2,000 models, 5,000 assignments (20 min)

@@ -89,6 +89,12 @@ enum DemoStep {
     Up,
     /// Beside what is up: a second gateway with TLS, mirrors, fallbacks and limits, and users who ask.
     Settings,
+    /// Change the AWS key of what is up, again and again, and say how long each took to reach Bedrock.
+    Keys {
+        /// How often; an even number.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+    },
     /// Remove all of it.
     Down,
 }
@@ -113,6 +119,9 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Cluster { direction: Direction::Up, which } => cluster_up(&which.options(), console),
         Command::Demo { direction: DemoStep::Up, which } => demo::up(&which.options(), console),
         Command::Demo { direction: DemoStep::Settings, which } => demo::settings::run(&which.options(), console),
+        Command::Demo { direction: DemoStep::Keys { rounds }, which } => {
+            demo::keys::run(&which.options(), rounds, console)
+        }
         Command::Cluster { direction: Direction::Down, which } | Command::Demo { direction: DemoStep::Down, which } => {
             take_down(&which.options(), console)
         }

@@ -1,6 +1,7 @@
 //! `make demo`: the product in a real cluster beside a simulated GitLab and Bedrock, from nothing to a user's answers.
 
 mod ask;
+pub(crate) mod keys;
 mod ready;
 pub(crate) mod settings;
 
