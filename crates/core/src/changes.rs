@@ -229,6 +229,8 @@ mod tests {
                 vec!["metadata.annotations[\"a.b/c\"]: 1 → 2"],
             ),
             (json!({"spec": {"a": "x"}}), json!({"spec": {"a": ["x"]}}), vec!["spec.a: x → [\"x\"]"]),
+            (json!({"spec": {"a": "x"}}), json!({"spec": {"a": {}}}), vec!["spec.a: x → -"]),
+            (json!({"spec": {"a-b": 1, "a_b": 1}}), json!({}), vec!["spec.a-b: 1 → -", "spec.a_b: 1 → -"]),
         ];
         for (before, after, expected) in cases {
             assert_eq!(told(before.clone(), after.clone()), expected, "{before} {after}");
@@ -253,6 +255,11 @@ mod tests {
         assert_eq!(
             told(config("- name: x\n  weight: 1\n"), config("- name: x\n  weight: 2\n- name: y\n")),
             ["data[\"gateway.yaml\"]: models[x].weight: 1 → 2", "data[\"gateway.yaml\"]: models[y].name: - → y"]
+        );
+        // another text with the same fields is a change all the same: pods are rolled for it
+        assert_eq!(
+            told(config("- name: x # one\n"), config("- name: x # two\n")),
+            ["data[\"gateway.yaml\"]: a: 1 models: - name: x # one → a: 1 models: - name: x # two"]
         );
         let text = |text: &str| json!({"kind": "ConfigMap", "data": {"ca": text}});
         assert_eq!(told(text("one\ntwo"), text("one\nthree")), ["data.ca: one two → one three"]);
