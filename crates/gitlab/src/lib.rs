@@ -26,6 +26,7 @@ mod error;
 mod graphql;
 mod introspection;
 mod observe;
+mod refusal;
 mod rehearsal;
 mod schema;
 mod token;
