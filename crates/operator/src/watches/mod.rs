@@ -5,6 +5,7 @@
 //! others.
 
 mod cache;
+mod children;
 mod index;
 mod relevance;
 mod router;
@@ -34,6 +35,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use cache::{Cache, Change};
+use children::Children;
 use index::Index;
 use relevance::{Primary, Relevance};
 pub(crate) use router::Router;
@@ -319,11 +321,23 @@ fn metadata<K>(
     };
     for api in scope.apis::<PartialObjectMeta<K>>(client) {
         let router = router.clone();
-        let mut stream = touched(name, watcher::watcher(api, config.clone()).default_backoff()).boxed();
+        let mut events = watcher::watcher(api, config.clone()).default_backoff().boxed();
         tasks.spawn(async move {
-            while let Some(object) = stream.next().await {
-                router.child_changed(&object).await;
-                if what == What::Inputs {
+            let mut children = Children::default();
+            while let Some(event) = events.next().await {
+                let event = match event {
+                    Ok(event) => event,
+                    Err(error) => {
+                        tracing::warn!(kind = name, %error, "watch was interrupted; it goes on");
+                        continue;
+                    }
+                };
+                for gateway in children.take(&event) {
+                    router.child_changed(gateway).await;
+                }
+                if let (What::Inputs, Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) =
+                    (what, event)
+                {
                     router.input_changed(name, &object).await;
                 }
             }
@@ -339,13 +353,4 @@ enum What {
     Children,
     /// Our kinds refer to such objects, and the operator makes some too.
     Inputs,
-}
-
-fn touched<K: Resource<DynamicType = ()> + Clone + 'static>(
-    kind: &'static str,
-    stream: impl Stream<Item = Result<Event<PartialObjectMeta<K>>, watcher::Error>>,
-) -> impl Stream<Item = PartialObjectMeta<K>> {
-    stream.touched_objects().filter_map(move |item| async move {
-        item.inspect_err(|error| tracing::warn!(kind, %error, "watch was interrupted; it goes on")).ok()
-    })
 }

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::Stores;
 use crate::context::told_home;
-use duo_api::annotations::GATEWAY_LABEL;
 
 #[derive(Clone)]
 pub(crate) struct Router {
@@ -200,10 +199,9 @@ impl Router {
         }
     }
 
-    pub(super) async fn child_changed<K: Resource<DynamicType = ()> + Sync>(&self, child: &PartialObjectMeta<K>) {
-        if let (Some(namespace), Some(gateway)) = (child.namespace(), child.labels().get(GATEWAY_LABEL)) {
-            self.wake_gateway(ObjectRef::new(gateway).within(&namespace)).await;
-        }
+    /// A child object of this gateway came, changed or went.
+    pub(super) async fn child_changed(&self, gateway: ObjectRef<AIGateway>) {
+        self.wake_gateway(gateway).await;
     }
 
     pub(super) async fn input_changed<K: Resource<DynamicType = ()> + Sync>(
