@@ -7,8 +7,8 @@
 //! |---|---|
 //! | found changed, up to [`ROUNDS`] times | put back at the next look |
 //! | found changed again | contested: put back after 2, 4, 8, 8 … periods |
-//! | found as declared after that | no longer contested, at once |
-//! | as declared for [`QUIET_PERIODS`] | forgotten: the next change is a first one |
+//! | as declared between two tries | still contested: what was just written says nothing of the other writer |
+//! | as declared for [`QUIET_PERIODS`] | over and forgotten: the next change is a first one |
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use duo_api::condition::Condition;
 pub const ROUNDS: u32 = 3;
 /// The wait between two tries doubles this many times after the first: the other may stop, and nothing tells when.
 const DOUBLINGS: u32 = 2;
-/// Periods without a change after which a fight is forgotten.
+/// Periods without a change after which a fight is over.
 pub const QUIET_PERIODS: i64 = 5;
 
 /// The fights about one declaration: one generation of one object.
@@ -31,8 +31,22 @@ pub struct Contest {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Rounds {
     put_back: u32,
+    /// When it was written or found changed last.
     last: i64,
     not_before: i64,
+    /// What puts it back, for people.
+    would: String,
+}
+
+/// What is fought about now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Times that the one that was put back most was put back.
+    pub rounds: u32,
+    /// When the next of them is tried.
+    pub not_before: i64,
+    /// What puts them back, for people.
+    pub would: String,
 }
 
 /// Whether something may be put back now.
@@ -48,7 +62,7 @@ impl Contest {
     /// Whether `subject`, which is not as declared, may be put back at `now`.
     pub fn judge(&self, subject: &str, now: i64) -> Verdict {
         match self.subjects.get(subject) {
-            Some(rounds) if rounds.put_back >= ROUNDS && now < rounds.not_before => {
+            Some(rounds) if rounds.contested() && now < rounds.not_before => {
                 Verdict::Hold(rounds.put_back, rounds.not_before)
             }
             _ => Verdict::Write,
@@ -56,18 +70,19 @@ impl Contest {
     }
 
     /// Notes that `subject` was written. `was_settled`: it had been as declared before, so that somebody changed it;
-    /// what is written for the first time is no round. The verdict on it from now on: a contested thing counts as
-    /// settled only when the next look still finds it so.
-    pub fn wrote(&mut self, subject: &str, was_settled: bool, now: i64, period: i64) -> Verdict {
+    /// what is written for the first time is no round. `would`: what was written, for people. The verdict on it from now
+    /// on.
+    pub fn wrote(&mut self, subject: &str, would: &str, was_settled: bool, now: i64, period: i64) -> Verdict {
         let first = !self.subjects.contains_key(subject);
         let rounds = self.subjects.entry(subject.to_owned()).or_default();
         if !first || was_settled {
             rounds.put_back = rounds.put_back.saturating_add(1);
         }
         rounds.last = now;
+        would.clone_into(&mut rounds.would);
         let beyond = rounds.put_back.saturating_sub(ROUNDS).min(DOUBLINGS);
         rounds.not_before = now.saturating_add(period.max(1).saturating_mul(2 << beyond));
-        if rounds.put_back >= ROUNDS { Verdict::Hold(rounds.put_back, rounds.not_before) } else { Verdict::Write }
+        if rounds.contested() { Verdict::Hold(rounds.put_back, rounds.not_before) } else { Verdict::Write }
     }
 
     /// Whether writing `subject` now would be putting it back: it was settled, or it was written before.
@@ -75,29 +90,68 @@ impl Contest {
         was_settled || self.subjects.contains_key(subject)
     }
 
-    /// Notes a look that found everything as declared but for `differing`; what has been quiet for long is forgotten.
-    pub fn looked(&mut self, differing: &[&str], now: i64, period: i64) {
-        let quiet = QUIET_PERIODS.saturating_mul(period.max(1));
-        self.subjects.retain(|subject, rounds| differing.contains(&subject.as_str()) || now - rounds.last <= quiet);
+    /// Notes a look that found everything as declared but for `differing`: names, and what would put them back. What
+    /// has been quiet for long is forgotten.
+    pub fn looked(&mut self, differing: &[(&str, &str)], now: i64, period: i64) {
+        for (subject, would) in differing {
+            if let Some(rounds) = self.subjects.get_mut(*subject) {
+                rounds.last = now;
+                (*would).clone_into(&mut rounds.would);
+            }
+        }
+        let quiet = quiet_seconds(period);
+        self.subjects.retain(|_, rounds| now.saturating_sub(rounds.last) <= quiet);
+    }
+
+    /// What is fought about, whether it is as declared at this moment or not.
+    pub fn standing(&self) -> Option<Standing> {
+        let fights: Vec<&Rounds> = self.subjects.values().filter(|rounds| rounds.contested()).collect();
+        let rounds = fights.iter().map(|fight| fight.put_back).max()?;
+        let not_before = fights.iter().map(|fight| fight.not_before).min()?;
+        let mut would: Vec<&str> = Vec::new();
+        for fight in &fights {
+            if !would.contains(&fight.would.as_str()) {
+                would.push(&fight.would);
+            }
+        }
+        Some(Standing { rounds, not_before, would: would.join("; ") })
     }
 }
 
-/// Whether `type_` held for this generation when the status was written: what differs now was changed by somebody else.
+impl Rounds {
+    fn contested(&self) -> bool {
+        self.put_back >= ROUNDS
+    }
+}
+
+/// How long nothing may change until a fight is over.
+pub fn quiet_seconds(period: i64) -> i64 {
+    QUIET_PERIODS.saturating_mul(period.max(1))
+}
+
+/// The reason of what is fought about.
+pub const CONTESTED: &str = "ContestedByAnother";
+
+/// Whether `type_` held for this generation when the status was written, or was fought about: what differs now was
+/// changed by somebody else.
 pub fn was_settled(before: &[Condition], type_: &str, generation: Option<i64>) -> bool {
     conditions::get(before, type_).is_some_and(|condition| {
-        condition.status == duo_api::ConditionStatus::True && condition.observed_generation == generation
+        (condition.status == duo_api::ConditionStatus::True || condition.reason == CONTESTED)
+            && condition.observed_generation == generation
     })
 }
 
-/// The condition of something that is fought about. `operation`: what would put it back, for people; `rounds` and
-/// `not_before` (RFC 3339): from the verdict.
-pub fn contested(type_: &'static str, operation: &str, rounds: u32, not_before: &str) -> Finding {
+/// The condition of something that is fought about. `not_before`: the next try's time (RFC 3339).
+pub fn contested(type_: &'static str, standing: &Standing, not_before: &str, period: i64) -> Finding {
+    let Standing { rounds, would, .. } = standing;
+    let quiet = quiet_seconds(period);
     Finding::fails(
         type_,
-        "ContestedByAnother",
+        CONTESTED,
         format!(
-            "another writer changes it again each time: put back {rounds} times, would {operation}; next try at \
-             {not_before}. Stop the other writer, or declare what it writes, or set managementPolicy: Observe"
+            "another writer changes it again each time: put back {rounds} times, would {would}; next try not before \
+             {not_before}, over when nobody changes it for {quiet} s. Stop the other writer, or declare what it writes, \
+             or set managementPolicy: Observe"
         ),
     )
     .by_person()
@@ -119,7 +173,7 @@ mod tests {
                 now = until;
             }
             assert_eq!(contest.judge("url", now), Verdict::Write);
-            match contest.wrote("url", true, now, PERIOD) {
+            match contest.wrote("url", "", true, now, PERIOD) {
                 Verdict::Hold(_, until) => waits.push(until - now),
                 Verdict::Write => waits.push(0),
             }
@@ -132,7 +186,7 @@ mod tests {
     fn what_is_written_for_the_first_time_is_no_round() {
         for (was_settled, held_after) in [(false, 4), (true, 3)] {
             let mut contest = Contest::default();
-            let writes = (1..).take_while(|_| contest.wrote("url", was_settled, 0, PERIOD) == Verdict::Write).count();
+            let writes = (1..).take_while(|_| contest.wrote("url", "", was_settled, 0, PERIOD) == Verdict::Write).count();
             assert_eq!(writes + 1, held_after, "{was_settled}");
         }
     }
@@ -141,26 +195,66 @@ mod tests {
     fn one_fight_stops_nothing_else() {
         let mut contest = Contest::default();
         for _ in 0..4 {
-            contest.wrote("duo_chat", true, 0, PERIOD);
+            contest.wrote("duo_chat", "", true, 0, PERIOD);
         }
         assert!(matches!(contest.judge("duo_chat", 1), Verdict::Hold(4, _)));
         assert_eq!(contest.judge("code_completions", 1), Verdict::Write);
     }
 
-    #[test]
-    fn a_fight_is_forgotten_after_a_quiet_time_only() {
-        for (differing, later, forgotten) in [
-            (&[][..], QUIET_PERIODS * PERIOD, false),
-            (&[][..], QUIET_PERIODS * PERIOD + 1, true),
-            (&["url"][..], QUIET_PERIODS * PERIOD + 1, false),
-        ] {
-            let mut contest = Contest::default();
-            for _ in 0..6 {
-                contest.wrote("url", true, 0, PERIOD);
-            }
-            contest.looked(differing, later, PERIOD);
-            assert_eq!(contest == Contest::default(), forgotten, "{differing:?} {later}");
+    fn fight(subject: &str) -> Contest {
+        let mut contest = Contest::default();
+        for _ in 0..ROUNDS {
+            contest.wrote(subject, "set it", true, 0, PERIOD);
         }
+        contest
+    }
+
+    #[test]
+    fn a_fight_stands_until_nothing_has_changed_for_a_quiet_time() {
+        // at each moment (in periods): whether it was found changed; whether the fight stands then
+        for moments in [
+            &[(0, false, true), (1, false, true), (5, false, true), (6, false, false)][..],
+            &[(1, true, true), (4, true, true), (9, false, true), (10, false, false)],
+            &[(4, true, true), (40, true, true), (45, false, true), (46, false, false)],
+            &[(6, true, true), (7, false, true), (11, false, true), (12, false, false)],
+        ] {
+            let mut contest = fight("url");
+            for (at, changed, stands) in moments {
+                let differing = if *changed { vec![("url", "set it")] } else { Vec::new() };
+                contest.looked(&differing, at * PERIOD, PERIOD);
+                assert_eq!(contest.standing().is_some(), *stands, "{moments:?} at {at}");
+            }
+            assert_eq!(contest, Contest::default(), "forgotten");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_fight_stays_the_same_between_two_tries() {
+        let mut contest = fight("url");
+        let told = contest.standing().unwrap();
+        assert_eq!((told.rounds, told.would.as_str()), (ROUNDS, "set it"));
+        for now in [1, PERIOD, 2 * PERIOD] {
+            contest.looked(&[], now, PERIOD);
+            assert_eq!(contest.standing().as_ref(), Some(&told), "as declared at {now}");
+            contest.looked(&[("url", "set it")], now, PERIOD);
+            assert_eq!(contest.standing().as_ref(), Some(&told), "changed at {now}");
+        }
+        contest.wrote("url", "set it", true, told.not_before, PERIOD);
+        let next = contest.standing().unwrap();
+        assert_eq!((next.rounds, next.not_before), (ROUNDS + 1, told.not_before + 4 * PERIOD));
+    }
+
+    #[test]
+    fn several_fights_of_one_object_are_told_together_and_the_rest_is_none() {
+        let mut contest = fight("chat");
+        contest.wrote("code", "set code", true, 0, PERIOD);
+        assert_eq!(contest.standing().unwrap().would, "set it");
+        for _ in 1..5 {
+            contest.wrote("code", "set code", true, 9, PERIOD);
+        }
+        let told = contest.standing().unwrap();
+        assert_eq!((told.rounds, told.not_before, told.would.as_str()), (5, 2 * PERIOD, "set it; set code"));
+        assert_eq!(Contest::default().standing(), None);
     }
 
     #[test]
@@ -168,6 +262,9 @@ mod tests {
         let merged = |finding: Finding| conditions::merge(&[], &[finding], Some(2), "t");
         let holds = merged(Finding::holds("Synced", "Synced", ""));
         let fails = merged(Finding::fails("Synced", "Drifted", ""));
+        let fought = merged(Finding::fails("Synced", CONTESTED, ""));
+        assert!(was_settled(&fought, "Synced", Some(2)));
+        assert!(!was_settled(&fought, "Synced", Some(3)));
         assert!(was_settled(&holds, "Synced", Some(2)));
         assert!(!was_settled(&holds, "Synced", Some(3)), "a new declaration is the user's own change");
         assert!(!was_settled(&fails, "Synced", Some(2)));

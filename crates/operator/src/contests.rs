@@ -10,19 +10,22 @@ use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
 
-/// One contest for each object, begun anew with each generation of it.
+/// A generation of an object, and the contest of each of its conditions.
+type OfObject = (Option<i64>, HashMap<&'static str, Contest>);
+
+/// One contest for each condition of each object, begun anew with each generation of it.
 #[derive(Default)]
-pub(crate) struct Contests(Mutex<HashMap<String, (Option<i64>, Contest)>>);
+pub(crate) struct Contests(Mutex<HashMap<String, OfObject>>);
 
 impl Contests {
-    fn with<K: Resource, T>(&self, object: &K, ask: impl FnOnce(&mut Contest) -> T) -> T {
+    fn with<K: Resource, T>(&self, object: &K, type_: &'static str, ask: impl FnOnce(&mut Contest) -> T) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = object.meta().generation;
         let entry = all.entry(object.uid().unwrap_or_default()).or_default();
         if entry.0 != generation {
-            *entry = (generation, Contest::default());
+            *entry = (generation, HashMap::new());
         }
-        ask(&mut entry.1)
+        ask(entry.1.entry(type_).or_default())
     }
 
     /// Forgets an object that is gone.
@@ -52,49 +55,46 @@ impl<'a, K: Resource> Fights<'a, K> {
 
     /// Notes what this look found to differ.
     pub(crate) fn looked(&self, operations: &[Operation]) {
-        let differing: Vec<&str> = operations.iter().flat_map(Operation::subjects).collect();
-        self.ctx.contests.with(self.object, |contest| contest.looked(&differing, seconds(), self.period()));
+        let told: Vec<(Vec<&str>, String)> =
+            operations.iter().map(|operation| (operation.subjects(), operation.to_string())).collect();
+        let differing: Vec<(&str, &str)> = told
+            .iter()
+            .flat_map(|(subjects, would)| subjects.iter().map(|subject| (*subject, would.as_str())))
+            .collect();
+        self.ctx.contests.with(self.object, self.type_, |contest| contest.looked(&differing, seconds(), self.period()));
     }
 
-    /// The operation without what is contested now, and what is said of that.
-    pub(crate) fn judge(&self, operation: Operation) -> (Option<Operation>, Option<Finding>) {
-        let held: Vec<(String, u32, i64)> = self.ctx.contests.with(self.object, |contest| {
-            operation
-                .subjects()
-                .into_iter()
-                .filter_map(|subject| match contest.judge(subject, seconds()) {
-                    Verdict::Write => None,
-                    Verdict::Hold(rounds, until) => Some((subject.to_owned(), rounds, until)),
-                })
-                .collect()
+    /// The operation without what is contested now.
+    pub(crate) fn judge(&self, operation: Operation) -> Option<Operation> {
+        let held: Vec<String> = self.ctx.contests.with(self.object, self.type_, |contest| {
+            let held = |subject: &&str| contest.judge(subject, seconds()) != Verdict::Write;
+            operation.subjects().into_iter().filter(held).map(ToOwned::to_owned).collect()
         });
-        let finding = held.first().map(|(_, rounds, until)| self.contested(&operation, *rounds, *until));
-        let subjects: Vec<&str> = held.iter().map(|(subject, ..)| subject.as_str()).collect();
-        if subjects.is_empty() { (Some(operation), None) } else { (operation.without(&subjects), finding) }
+        let held: Vec<&str> = held.iter().map(String::as_str).collect();
+        if held.is_empty() { Some(operation) } else { operation.without(&held) }
     }
 
     /// Whether writing this would put back what somebody else changed.
     pub(crate) fn is_drift(&self, operation: &Operation) -> bool {
-        self.ctx.contests.with(self.object, |contest| {
+        self.ctx.contests.with(self.object, self.type_, |contest| {
             operation.subjects().iter().any(|subject| contest.is_round(subject, self.was_settled))
         })
     }
 
-    /// Notes that this was written; what is said of it if it is contested by now.
-    pub(crate) fn wrote(&self, operation: &Operation) -> Option<Finding> {
-        let verdicts: Vec<Verdict> = self.ctx.contests.with(self.object, |contest| {
-            let subjects = operation.subjects();
-            subjects.iter().map(|of| contest.wrote(of, self.was_settled, seconds(), self.period())).collect()
-        });
-        verdicts.into_iter().find_map(|verdict| match verdict {
-            Verdict::Write => None,
-            Verdict::Hold(rounds, until) => Some(self.contested(operation, rounds, until)),
+    /// Notes that this was written. Whether it is contested by now.
+    pub(crate) fn wrote(&self, operation: &Operation) -> bool {
+        let would = operation.to_string();
+        self.ctx.contests.with(self.object, self.type_, |contest| {
+            let mut wrote = |of| contest.wrote(of, &would, self.was_settled, seconds(), self.period());
+            operation.subjects().into_iter().fold(false, |contested, of| contested | (wrote(of) != Verdict::Write))
         })
     }
 
-    fn contested(&self, operation: &Operation, rounds: u32, until: i64) -> Finding {
-        let until = jiff::Timestamp::from_second(until).unwrap_or_default().to_string();
-        contest::contested(self.type_, &operation.to_string(), rounds, &until)
+    /// What is said of the object while anything of it is fought about. Asked last: own writes count.
+    pub(crate) fn standing(&self) -> Option<Finding> {
+        let standing = self.ctx.contests.with(self.object, self.type_, |contest| contest.standing())?;
+        let not_before = jiff::Timestamp::from_second(standing.not_before).unwrap_or_default().to_string();
+        Some(contest::contested(self.type_, &standing, &not_before, self.period()))
     }
 }
 

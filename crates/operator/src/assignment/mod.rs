@@ -15,7 +15,7 @@ use duo_core::conditions::{self, Finding};
 use duo_core::observed::Instance;
 use duo_core::plan::{FeatureTarget, Held};
 use duo_core::ready::{self, GATEWAY_READY, MODEL_READY};
-use duo_core::{tiers, validate};
+use duo_core::{contest, tiers, validate};
 use duo_gitlab::FeatureProvider;
 use kube::{Api, ResourceExt};
 
@@ -148,9 +148,11 @@ fn resolve(item: &FeatureAssignment, model: Option<&SelfHostedModel>, outcome: &
         return None;
     };
     let status = model.status.clone().unwrap_or_default();
-    let id = status
-        .gitlab_id
-        .filter(|_| conditions::is_true(&status.conditions, SYNCED) && model.metadata.deletion_timestamp.is_none());
+    // One that somebody fights about is registered all the same.
+    let registered = conditions::get(&status.conditions, SYNCED).is_some_and(|synced| {
+        synced.status == duo_api::ConditionStatus::True || synced.reason == contest::CONTESTED
+    });
+    let id = status.gitlab_id.filter(|_| registered && model.metadata.deletion_timestamp.is_none());
     match id {
         Some(id) => {
             outcome.findings.push(Finding::holds(MODEL_RESOLVED, "Resolved", format!("{name} is {id} in GitLab")));

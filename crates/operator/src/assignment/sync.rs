@@ -111,11 +111,14 @@ pub(super) async fn run(
         let fights = Fights::new(ctx, &subject, SYNCED, &before);
         fights.looked(&operations);
         remember(item, api, &mine, &home, false).await?;
-        if let Some(finding) = act(&session, operations, &fights, ctx, outcome).await? {
+        let acted = act(&session, operations, &fights, ctx, outcome).await?;
+        if !acted.held && acted.refused.is_none() {
+            remember(item, api, &mine, &home, true).await?;
+        }
+        if let Some(finding) = acted.refused.or_else(|| fights.standing()) {
             outcome.findings.push(finding);
             return Ok(());
         }
-        remember(item, api, &mine, &home, true).await?;
     }
     let put_back = outcome.events.iter().map(|event| format!("; {}", event.message())).collect::<String>();
     let text = format!("{} features are set as declared{put_back}", mine.len());
@@ -168,6 +171,14 @@ fn drift(operations: &[Operation]) -> Option<Finding> {
     })
 }
 
+/// What became of the operations.
+struct Acted {
+    /// GitLab refused some.
+    refused: Option<Finding>,
+    /// Some were not tried: somebody fights about them.
+    held: bool,
+}
+
 /// Sets feature by feature: GitLab's batch is not atomic and does not say which feature it refused. One refusal does
 /// not stop the others.
 async fn act(
@@ -176,24 +187,26 @@ async fn act(
     fights: &Fights<'_, FeatureAssignment>,
     ctx: &Context,
     outcome: &mut Outcome,
-) -> Result<Option<Finding>, Error> {
+) -> Result<Acted, Error> {
     let mut refused: Vec<(String, duo_gitlab::Error)> = Vec::new();
-    let mut contested: Vec<Finding> = Vec::new();
+    let mut held = false;
     for operation in operations {
-        let (allowed, held) = fights.judge(operation);
-        contested.extend(held);
-        let Some(operation) = allowed else { continue };
+        let Some(operation) = fights.judge(operation) else {
+            held = true;
+            continue;
+        };
         let Operation::UpdateFeature { feature, target, .. } = &operation else { continue };
         ctx.may_write()?;
         match set_feature(session, feature, target).await {
             Ok(()) => {
                 let drift = fights.is_drift(&operation);
-                match fights.wrote(&operation) {
-                    Some(finding) => contested.push(finding),
-                    None if drift => outcome
+                let contested = fights.wrote(&operation);
+                match (contested, drift) {
+                    (true, _) => {}
+                    (false, true) => outcome
                         .events
                         .push(Event::normal("DriftCorrected", format!("changed in GitLab and put back: {operation}"))),
-                    None => outcome.events.push(Event::normal("FeatureAssigned", operation.to_string())),
+                    (false, false) => outcome.events.push(Event::normal("FeatureAssigned", operation.to_string())),
                 }
             }
             Err(error) => {
@@ -208,12 +221,13 @@ async fn act(
     if !refused.is_empty() {
         session.changed().await;
     }
-    let Some((_, first)) = refused.first() else { return Ok(contested.into_iter().next()) };
+    let Some((_, first)) = refused.first() else { return Ok(Acted { refused: None, held }) };
     let (category, person) = (first.category(), !first.is_transient());
     outcome.next = Next::from(first);
     let list: Vec<String> = refused.iter().map(|(feature, error)| format!("{feature}: {error}")).collect();
     let finding = Finding::fails(SYNCED, category, list.join("; "));
-    Ok(Some(if person { finding.by_person() } else { finding }))
+    let finding = if person { finding.by_person() } else { finding };
+    Ok(Acted { refused: Some(finding), held })
 }
 
 /// Notes which features this object sets: before the first write all that it may set, after the last one only those

@@ -65,7 +65,7 @@ pub(super) async fn run(
     fights.looked(operation.as_slice());
     let Some(operation) = operation else {
         note(gateway, api, session, &observed, &target).await?;
-        outcome.findings.push(configured(&target));
+        outcome.findings.push(fights.standing().unwrap_or_else(|| configured(&target)));
         return Ok(());
     };
     if gateway.spec.management_policy == ManagementPolicy::Observe {
@@ -92,28 +92,25 @@ pub(super) async fn run(
         }
     }
     note(gateway, api, session, &observed, &target).await?;
-    let (allowed, contested) = fights.judge(operation);
-    if let Some(operation) = allowed {
+    if let Some(operation) = fights.judge(operation) {
         match write(session, &operation, ctx).await? {
             Ok(()) => {
                 let drift = fights.is_drift(&operation);
-                if let Some(contested) = fights.wrote(&operation) {
-                    outcome.findings.push(contested);
-                    return Ok(());
-                }
-                outcome.events.push(if drift {
-                    Event::normal("DriftCorrected", format!("changed in GitLab and put back: {operation}"))
-                } else {
-                    Event::normal("SettingsUpdated", operation.to_string())
-                });
-                if contested.is_none() {
-                    outcome.findings.push(configured(&target));
+                if !fights.wrote(&operation) {
+                    outcome.events.push(if drift {
+                        Event::normal("DriftCorrected", format!("changed in GitLab and put back: {operation}"))
+                    } else {
+                        Event::normal("SettingsUpdated", operation.to_string())
+                    });
                 }
             }
-            Err(error) => failed(&error, outcome),
+            Err(error) => {
+                failed(&error, outcome);
+                return Ok(());
+            }
         }
     }
-    outcome.findings.extend(contested);
+    outcome.findings.push(fights.standing().unwrap_or_else(|| configured(&target)));
     Ok(())
 }
 

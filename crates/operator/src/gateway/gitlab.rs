@@ -212,7 +212,7 @@ async fn settings(
     fights.looked(operation.as_slice());
     let Some(operation) = operation else {
         remember_previous_url(gateway, api, &observed, &url, &session.home(), ctx).await?;
-        outcome.findings.push(configured(&url));
+        outcome.findings.push(fights.standing().unwrap_or_else(|| configured(&url)));
         return Ok(true);
     };
     let url_is_ours = url_rules::same(observed.gateway_url.as_deref(), Some(&url));
@@ -245,7 +245,7 @@ async fn settings(
     let observed = instance.settings.clone().unwrap_or_default();
     let Some(operation) = plan::plan_settings(&observed, &url, timeout, has_timeout) else {
         remember_previous_url(gateway, api, &observed, &url, &session.home(), ctx).await?;
-        outcome.findings.push(configured(&url));
+        outcome.findings.push(fights.standing().unwrap_or_else(|| configured(&url)));
         return Ok(true);
     };
     let url_is_ours = url_rules::same(observed.gateway_url.as_deref(), Some(&url));
@@ -255,14 +255,17 @@ async fn settings(
         return Ok(false);
     }
     remember_previous_url(gateway, api, &observed, &url, &home, ctx).await?;
-    let (allowed, contested) = fights.judge(operation);
-    let written = match allowed {
+    let written = match fights.judge(operation) {
         Some(operation) => write(session, &operation, &url, &fights, ctx, outcome).await?,
         None => url_is_ours,
     };
-    if let Some(contested) = contested {
-        outcome.findings.retain(|finding| finding.type_ != GATEWAY_URL_CONFIGURED);
-        outcome.findings.push(contested);
+    if let Some(contested) = fights.standing() {
+        let told = |finding: &Finding| finding.type_ == GATEWAY_URL_CONFIGURED;
+        outcome.findings.retain(|finding| !told(finding) || finding.status != duo_api::ConditionStatus::True);
+        // what GitLab refused just now stands
+        if !outcome.findings.iter().any(told) {
+            outcome.findings.push(contested);
+        }
     }
     Ok(written)
 }
@@ -372,8 +375,7 @@ async fn write(
         Ok(now) if gateway_url.is_none() || url_rules::same(now.ai_gateway_url.as_deref(), Some(url)) => {
             let ours = url_rules::same(now.ai_gateway_url.as_deref(), Some(url));
             let drift = fights.is_drift(operation);
-            if let Some(contested) = fights.wrote(operation) {
-                outcome.findings.push(contested);
+            if fights.wrote(operation) {
                 return Ok(ours);
             }
             let mut finding = configured(url);

@@ -171,8 +171,8 @@ async fn sync(
         None => Ok(found),
         Some(operation) => {
             let ours = operation.follows_our_secret();
-            if !ours && let (None, Some(contested)) = fights.judge(operation.clone()) {
-                outcome.findings.push(contested);
+            if !ours && fights.judge(operation.clone()).is_none() {
+                outcome.findings.extend(fights.standing());
                 return Ok(found);
             }
             if matches!(operation, Operation::CreateModel(_)) {
@@ -188,12 +188,9 @@ async fn sync(
             if result.is_ok() {
                 let drift = !ours && fights.is_drift(&operation);
                 let event = event(&operation, matches!(matched, Match::Adopt(_)), drift);
-                match if ours { None } else { fights.wrote(&operation) } {
-                    Some(contested) => synced = contested,
-                    None => {
-                        synced.message = format!("{}; {}", synced.message, event.message());
-                        outcome.events.push(event);
-                    }
+                if ours || !fights.wrote(&operation) {
+                    synced.message = format!("{}; {}", synced.message, event.message());
+                    outcome.events.push(event);
                 }
             }
             result.map(Some)
@@ -205,7 +202,7 @@ async fn sync(
             let at = home_mark(model, &home);
             let given = (API_TOKEN_FINGERPRINT, token.mark(model));
             mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None), given, at]).await?;
-            outcome.findings.push(synced);
+            outcome.findings.push(fights.standing().unwrap_or(synced));
             Ok(id)
         }
         Err(error) => {
