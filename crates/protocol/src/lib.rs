@@ -2,7 +2,7 @@
 //!
 //! A request goes through it as data: [`contract`] reads the body, [`identifier`] and [`family`] say which model is
 //! meant, [`build`] makes the neutral [`model::ModelRequest`] out of our [`prompts`], [`capability`] fits it to what
-//! the model takes, [`openai`] and [`anthropic`] write and read the servers' wire formats ([`vertex`] serves both), [`react`] and
+//! the model takes, [`openai`], [`anthropic`] and [`bedrock`] write and read the servers' wire formats ([`vertex`] serves both), [`react`] and
 //! [`postprocess`] turn the answer into what GitLab reads, [`failure`] maps a failed call to an HTTP answer.
 //!
 //! It must not know a client, a runtime, a socket, an environment variable or the time: clocks and dates are passed in.
@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics to fail"))]
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod budget;
 pub mod build;
 pub mod cache;

@@ -3,14 +3,15 @@
 //! never follow. What a proxy passes on goes by reqwest.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
@@ -57,7 +58,7 @@ pub enum Reply {
     /// By the shortest path.
     Direct(Response<Incoming>),
     /// By the general client.
-    General(reqwest::Response),
+    General(Response<reqwest::Body>),
 }
 
 /// Why there is no answer.
@@ -112,7 +113,7 @@ impl Caller {
     pub async fn post(&self, to: &Target, headers: HeaderMap, body: Vec<u8>) -> Result<Reply, CallError> {
         let Some(uri) = &to.direct else {
             let call = self.general.post(to.url.clone()).headers(headers).body(body);
-            return call.send().await.map(Reply::General).map_err(CallError::General);
+            return call.send().await.map(|reply| Reply::General(reply.into())).map_err(CallError::General);
         };
         let body = Bytes::from(body);
         for _ in 0..AGAIN {
@@ -166,7 +167,7 @@ impl Reply {
     pub fn content_length(&self) -> Option<u64> {
         match self {
             Self::Direct(response) => response.body().size_hint().exact(),
-            Self::General(response) => response.content_length(),
+            Self::General(response) => response.body().size_hint().exact(),
         }
     }
 
@@ -175,20 +176,27 @@ impl Reply {
     /// # Errors
     /// [`CallError`] when the body breaks off.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, CallError> {
-        match self {
-            Self::General(response) => response.chunk().await.map_err(CallError::General),
-            Self::Direct(response) => loop {
-                match response.body_mut().frame().await {
-                    None => return Ok(None),
-                    Some(Err(error)) => return Err(CallError::Body(error)),
-                    Some(Ok(frame)) => {
-                        // trailers are nobody's
-                        if let Ok(data) = frame.into_data() {
-                            return Ok(Some(data));
-                        }
-                    }
-                }
-            },
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// The same for those who poll. Trailers are nobody's.
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
+        loop {
+            let data = match self {
+                Self::Direct(response) => match ready!(Pin::new(response.body_mut()).poll_frame(cx)) {
+                    None => return Poll::Ready(Ok(None)),
+                    Some(Err(error)) => return Poll::Ready(Err(CallError::Body(error))),
+                    Some(Ok(frame)) => frame.into_data(),
+                },
+                Self::General(response) => match ready!(Pin::new(response.body_mut()).poll_frame(cx)) {
+                    None => return Poll::Ready(Ok(None)),
+                    Some(Err(error)) => return Poll::Ready(Err(CallError::General(error))),
+                    Some(Ok(frame)) => frame.into_data(),
+                },
+            };
+            if let Ok(data) = data {
+                return Poll::Ready(Ok(Some(data)));
+            }
         }
     }
 }

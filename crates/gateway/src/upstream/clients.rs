@@ -141,7 +141,7 @@ impl Made {
         }
         let made = match self.spare_accounts.iter().find(same) {
             Some(spare) => spare.clone(),
-            None => Bedrock::new(account, way.clone(), self.http(way)?.general),
+            None => Bedrock::new(account, way.clone(), self.http(way)?),
         };
         self.accounts.push(made.clone());
         Ok(made)

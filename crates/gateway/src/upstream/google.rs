@@ -173,7 +173,7 @@ impl Tokens {
                 self.client.post(uri).header("content-type", "application/x-www-form-urlencoded").body(form)
             }
         };
-        let sent = request.send().await.map(Reply::General).map_err(CallError::General);
+        let sent = request.send().await.map(|reply| Reply::General(reply.into())).map_err(CallError::General);
         let mut response = sent.map_err(|error| match unreachable(&error) {
             UpstreamFailure::Unavailable { reason } => {
                 UpstreamFailure::Unavailable { reason: format!("no Google access token: {reason}") }

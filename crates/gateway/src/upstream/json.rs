@@ -5,17 +5,20 @@
 pub(super) mod door;
 mod embed;
 
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use duo_protocol::anthropic::{self, Flavor, MessageStream, messages_body};
+use duo_protocol::bedrock::ConverseStream;
 use duo_protocol::cache::CacheMarks;
 use duo_protocol::failure::cleaned;
 use duo_protocol::model::{ChatMessage, ModelAnswer, ModelEvent, ModelRequest, UpstreamFailure};
 use duo_protocol::openai::{self, ChatStream, StreamMode, chat_body, completions_body, parse_error, parse_retry_after};
-use futures::{TryStreamExt, stream};
+use futures::Stream;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::Value;
@@ -26,11 +29,11 @@ use crate::telemetry::Passed;
 use door::{Dialect, Door};
 
 /// A whole answer of more bytes is not one.
-const MAX_ANSWER: usize = 16 << 20;
+pub(super) const MAX_ANSWER: usize = 16 << 20;
 /// Room that a server's announced length alone is given.
 const MOST_AHEAD: usize = 64 << 10;
 /// Of an error body no more is read.
-const MAX_ERROR: usize = 64 << 10;
+pub(super) const MAX_ERROR: usize = 64 << 10;
 
 /// One call through a door.
 pub(super) struct Call<'a> {
@@ -70,7 +73,8 @@ impl Call<'_> {
             Dialect::OpenAi => Reader::OpenAi(ChatStream::new()),
             Dialect::Anthropic | Dialect::AnthropicOnVertex => Reader::Anthropic(MessageStream::new()),
         };
-        Ok(events(response, reader, key, self.request.messages.clone().into()))
+        let asked: Arc<[ChatMessage]> = self.request.messages.clone().into();
+        Ok(events(response, reader, move |failure| cleaned(failure, key.as_deref(), &asked)))
     }
 
     /// The answer's head, and the key it was asked with.
@@ -138,8 +142,10 @@ fn pass_on(headers: &mut HeaderMap, trace: &Passed) {
 }
 
 /// The reader of a dialect's stream.
-enum Reader {
+pub(super) enum Reader {
     OpenAi(ChatStream),
+    /// The one that is no JSON on the wire.
+    Bedrock(ConverseStream),
     Anthropic(MessageStream),
 }
 
@@ -148,6 +154,7 @@ impl Reader {
         match self {
             Self::OpenAi(reader) => reader.push(piece),
             Self::Anthropic(reader) => reader.push(piece),
+            Self::Bedrock(reader) => reader.push(piece),
         }
     }
 
@@ -155,6 +162,8 @@ impl Reader {
         match self {
             Self::OpenAi(reader) => reader.is_done(),
             Self::Anthropic(reader) => reader.is_done(),
+            // counts follow the stop
+            Self::Bedrock(_) => false,
         }
     }
 
@@ -162,11 +171,12 @@ impl Reader {
         match self {
             Self::OpenAi(reader) => reader.finish(),
             Self::Anthropic(reader) => reader.finish(),
+            Self::Bedrock(reader) => reader.finish(),
         }
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     parse_retry_after(text("retry-after"), text("retry-after-ms"), jiff::Timestamp::now())
 }
@@ -184,35 +194,56 @@ pub(super) async fn read(response: &mut Reply, limit: usize) -> Result<Vec<u8>, 
     Ok(body)
 }
 
-fn events(response: Reply, reader: Reader, key: Option<String>, asked: Arc<[ChatMessage]>) -> ModelStream {
-    struct State {
-        response: Reply,
-        reader: Option<Reader>,
-        ready: VecDeque<ModelEvent>,
+/// The events of an answer. `clean` is what is done to a failure before it is told.
+pub(super) fn events(
+    response: Reply,
+    reader: Reader,
+    clean: impl Fn(UpstreamFailure) -> UpstreamFailure + Send + Unpin + 'static,
+) -> ModelStream {
+    Box::pin(Events { response, reader: Some(reader), ready: Vec::new().into_iter(), clean })
+}
+
+struct Events<C> {
+    response: Reply,
+    /// `None` behind the end.
+    reader: Option<Reader>,
+    ready: std::vec::IntoIter<ModelEvent>,
+    clean: C,
+}
+
+impl<C> Events<C> {
+    /// What the next piece of the body brings.
+    fn take(&mut self, piece: Result<Option<Bytes>, CallError>) -> Result<(), UpstreamFailure> {
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        let ready = match piece {
+            Ok(Some(piece)) => reader.push(&piece)?,
+            Ok(None) => self.reader.take().map(Reader::finish).transpose()?.unwrap_or_default(),
+            Err(error) => return Err(UpstreamFailure::StreamBroken { reason: error.cause() }),
+        };
+        self.ready = ready.into_iter();
+        Ok(())
     }
-    let state = State { response, reader: Some(reader), ready: VecDeque::new() };
-    let clean = move |failure| cleaned(failure, key.as_deref(), &asked);
-    let events = stream::try_unfold(state, |mut state| async move {
+}
+
+impl<C: Fn(UpstreamFailure) -> UpstreamFailure + Unpin> Stream for Events<C> {
+    type Item = Result<ModelEvent, UpstreamFailure>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
         loop {
-            if let Some(event) = state.ready.pop_front() {
-                return Ok(Some((event, state)));
+            if let Some(event) = this.ready.next() {
+                return Poll::Ready(Some(Ok(event)));
             }
-            let Some(reader) = &mut state.reader else { return Ok(None) };
-            if reader.is_done() {
-                return Ok(None);
+            if this.reader.as_ref().is_none_or(Reader::is_done) {
+                return Poll::Ready(None);
             }
-            match state.response.chunk().await {
-                Ok(Some(chunk)) => state.ready.extend(reader.push(&chunk)?),
-                Ok(None) => {
-                    if let Some(reader) = state.reader.take() {
-                        state.ready.extend(reader.finish()?);
-                    }
-                }
-                Err(error) => return Err(UpstreamFailure::StreamBroken { reason: error.cause() }),
+            let piece = ready!(this.response.poll_chunk(cx));
+            if let Err(failure) = this.take(piece) {
+                this.reader = None;
+                return Poll::Ready(Some(Err((this.clean)(failure))));
             }
         }
-    });
-    Box::pin(events.map_err(clean))
+    }
 }
 
 pub(super) fn unreachable(error: &CallError) -> UpstreamFailure {

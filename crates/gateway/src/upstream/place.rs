@@ -187,8 +187,7 @@ impl Place {
         let answer = async {
             let marks = self.marks(request, options);
             match &self.door {
-                // the SDK's futures are large: every other call would be moved about with room for them
-                Door::Bedrock(door) => Box::pin(door.complete(&self.bedrock(request, marks))).await,
+                Door::Bedrock(door) => door.complete(&self.bedrock(request, marks)).await,
                 Door::Json(door) => {
                     json::Call { place: self, door, request, marks, trace: &options.trace }.complete().await
                 }
@@ -211,7 +210,7 @@ impl Place {
         let start = async {
             let marks = self.marks(request, options);
             let stream = match &self.door {
-                Door::Bedrock(door) => Box::pin(door.stream(&self.bedrock(request, marks))).await?,
+                Door::Bedrock(door) => door.stream(&self.bedrock(request, marks)).await?,
                 Door::Json(door) => {
                     json::Call { place: self, door, request, marks, trace: &options.trace }.stream().await?
                 }

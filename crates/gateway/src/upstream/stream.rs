@@ -1,9 +1,13 @@
 //! What holds for every model stream: it has a first item before it counts as begun, it ends in time, and one that
 //! ends without the model's own end is broken, never a short answer.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use duo_protocol::model::{ModelAnswer, ModelEvent, UpstreamFailure};
-use futures::{StreamExt, stream};
-use tokio::time::Instant;
+use futures::{Stream, StreamExt, stream};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ModelStream;
 
@@ -14,23 +18,42 @@ pub(super) async fn started(mut inner: ModelStream, deadline: Instant) -> Result
         None => return Err(cut_off()),
     };
     let stopped = matches!(first, ModelEvent::Stop(_));
-    let rest = stream::unfold(Some((inner, stopped)), move |state| async move {
-        let (mut inner, stopped) = state?;
-        match tokio::time::timeout_at(deadline, inner.next()).await {
-            Err(_) => {
-                let reason = "it did not end in time".to_owned();
-                Some((Err(UpstreamFailure::StreamBroken { reason }), None))
-            }
-            Ok(None) if stopped => None,
-            Ok(None) => Some((Err(cut_off()), None)),
-            Ok(Some(Ok(event))) => {
-                let stopped = stopped || matches!(event, ModelEvent::Stop(_));
-                Some((Ok(event), Some((inner, stopped))))
-            }
-            Ok(Some(Err(failure))) => Some((Err(broken(failure)), None)),
+    Ok(Box::pin(Started { first: Some(first), inner: Some(inner), stopped, deadline: Box::pin(sleep_until(deadline)) }))
+}
+
+struct Started {
+    first: Option<ModelEvent>,
+    /// `None` behind the end.
+    inner: Option<ModelStream>,
+    stopped: bool,
+    /// One timer for all pieces: each piece would register and remove its own.
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Stream for Started {
+    type Item = Result<ModelEvent, UpstreamFailure>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(first)));
         }
-    });
-    Ok(Box::pin(stream::once(async { Ok(first) }).chain(rest)))
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let last = match inner.as_mut().poll_next(cx) {
+            Poll::Ready(Some(Ok(event))) => {
+                this.stopped |= matches!(event, ModelEvent::Stop(_));
+                return Poll::Ready(Some(Ok(event)));
+            }
+            Poll::Ready(Some(Err(failure))) => Some(broken(failure)),
+            Poll::Ready(None) => (!this.stopped).then(cut_off),
+            Poll::Pending => {
+                ready!(this.deadline.as_mut().poll(cx));
+                Some(UpstreamFailure::StreamBroken { reason: "it did not end in time".to_owned() })
+            }
+        };
+        this.inner = None;
+        Poll::Ready(last.map(Err))
+    }
 }
 
 /// A whole answer as a stream.

@@ -1,5 +1,5 @@
-//! Makes the SDK's client: region, endpoint, credentials, and the settings under which it never waits longer than we
-//! say.
+//! Makes the SDK's client, which prepares calls and sends none but those for credentials: region, endpoint, credentials,
+//! and the settings under which it never waits longer than we say.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use aws_types::SdkConfig;
 use duo_protocol::model::UpstreamFailure;
 
 use super::http::http_client;
+use super::permit;
 use crate::secret::Secret;
 
 /// Temporary credentials are renewed this long before they end.
@@ -116,7 +117,7 @@ pub(super) async fn connect(account: &Account, http: reqwest::Client) -> Result<
     } else if account.fips {
         builder = builder.use_fips(true);
     }
-    let config = builder
+    let config = permit::telling(builder)
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();

@@ -68,8 +68,7 @@ async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpRespo
     })?;
     let response: http::Response<reqwest::Body> = response.into();
     let (head, body) = response.into_parts();
-    let kind = head.headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let body = Bounded::new(body, kind);
+    let body = Bounded::new(body);
     HttpResponse::try_from(http::Response::from_parts(head, SdkBody::from_body_1_x(body)))
         .map_err(|error| user(error.into()))
 }
