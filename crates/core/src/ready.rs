@@ -5,6 +5,7 @@ use duo_api::condition as c;
 use duo_api::ConditionStatus;
 
 use crate::conditions::{Finding, complete, find, summarize};
+use crate::serving::NOT_IN_FORCE;
 
 /// AIGateway: it never waits for models.
 pub fn gateway(findings: Vec<Finding>) -> Vec<Finding> {
@@ -18,9 +19,15 @@ pub fn gateway(findings: Vec<Finding>) -> Vec<Finding> {
     complete(all, &[&must_hold[..], &may_not_fail, &[c::CODE_SUGGESTIONS_MODEL_ASSIGNED]].concat())
 }
 
-/// SelfHostedModel.
+/// SelfHostedModel. What no pod could tell says nothing; a pod that lacks the model refuses its users.
 pub fn model(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut all = summarize(findings, &[c::ACCEPTED, c::SYNCED], &[c::CONNECTION_VERIFIED, c::MODEL_SERVING]);
+    let on_the_way = find(&findings, c::MODEL_SERVING).is_some_and(|finding| finding.reason == NOT_IN_FORCE);
+    let (must_hold, may_not_fail): (&[&str], &[&str]) = if on_the_way {
+        (&[c::ACCEPTED, c::SYNCED, c::MODEL_SERVING], &[c::CONNECTION_VERIFIED])
+    } else {
+        (&[c::ACCEPTED, c::SYNCED], &[c::CONNECTION_VERIFIED, c::MODEL_SERVING])
+    };
+    let mut all = summarize(findings, must_hold, may_not_fail);
     let verified = find(&all, c::CONNECTION_VERIFIED).is_some_and(|f| f.status == ConditionStatus::True);
     say(
         &mut all,
@@ -123,6 +130,9 @@ mod tests {
         for type_ in [c::ACCEPTED, c::SYNCED] {
             assert_eq!(ready(&model(with(&MODEL, Some(Finding::unknown(type_, "R", "m"))))), (Unknown, "m"), "{type_}");
         }
+        let counted = |reason| model(with(&MODEL, Some(Finding::unknown(c::MODEL_SERVING, reason, "m"))));
+        assert_eq!(ready(&counted("NotCounted")).0, True);
+        assert_eq!(ready(&counted(NOT_IN_FORCE)), (Unknown, "m"));
         let silent = model(vec![]);
         assert!(MODEL.iter().all(|type_| find(&silent, type_).is_some()), "{silent:?}");
     }

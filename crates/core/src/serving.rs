@@ -56,13 +56,32 @@ pub enum Check {
 /// A check that is older says nothing about now.
 const CHECK_COUNTS_SECONDS: u64 = 24 * 3600;
 
+/// How many pods have a model in force as it is declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// Pods that told which models they have.
+    pub told: usize,
+    /// Those among them that have this one as it is declared.
+    pub have: usize,
+}
+
+/// The reason while a ready pod lacks the model as it is declared: its users are refused there.
+pub const NOT_IN_FORCE: &str = "NotInForceYet";
+
 /// Whether a pod's view is a failure of users: its last call failed. A check that passes takes that back in the pod.
 pub fn fails(view: &PodView) -> bool {
     view.failing.is_some()
 }
 
 /// Whether the model serves its users. `views`: of all ready pods that count.
-pub fn serving(views: &[PodView]) -> Finding {
+pub fn serving(views: &[PodView], in_force: InForce) -> Finding {
+    if in_force.have < in_force.told && !views.iter().any(fails) {
+        let text = format!(
+            "{} of {} ready gateway pods have the model as it is declared; the others take it over within seconds",
+            in_force.have, in_force.told
+        );
+        return Finding::unknown(MODEL_SERVING, NOT_IN_FORCE, text);
+    }
     if views.is_empty() {
         return Finding::unknown(MODEL_SERVING, "NotCounted", "No ready gateway pod tells what became of users' calls");
     }
@@ -148,10 +167,23 @@ mod tests {
             (vec![view(Some("403"), answered(10))], False, "UpstreamFailing", "403"),
         ];
         for (views, status, reason, words) in cases {
-            let finding = serving(&views);
+            let finding = serving(&views, InForce { told: 2, have: 2 });
             assert_eq!((finding.status, finding.reason), (status, reason), "{views:?}");
             assert!(finding.message.contains(words), "{finding:?}");
         }
+    }
+
+    #[test]
+    fn each_pod_has_to_have_the_model_as_it_is_declared() {
+        let two = [view(None, None), view(None, None)];
+        let some = serving(&two, InForce { told: 2, have: 1 });
+        assert_eq!((some.status, some.reason), (Unknown, NOT_IN_FORCE));
+        assert!(some.message.starts_with("1 of 2 ready gateway pods"), "{some:?}");
+        // what failed before the change still fails users
+        let failing = serving(&[view(Some("503"), None)], InForce { told: 1, have: 0 });
+        assert_eq!((failing.status, failing.reason), (False, "UpstreamFailing"));
+        // a gateway of before tells nothing of it
+        assert_eq!(serving(&two, InForce::default()).status, True);
     }
 
     #[test]

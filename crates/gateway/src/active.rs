@@ -3,7 +3,7 @@
 
 mod providers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct Active {
     pub hash: Option<String>,
     /// Which models may be called.
     pub directory: Directory,
+    /// Digest of each declared model by its name: the operator compares it with its own declaration.
+    pub declared: BTreeMap<String, String>,
     /// Who gets in.
     pub rules: Rules,
     /// Where the keys of tokens come from.
@@ -88,6 +90,9 @@ impl Active {
         Ok(Self {
             hash: mounted.map(|mounted| mounted.hash.clone()),
             directory,
+            declared: config
+                .map(|config| config.models.iter().map(|model| (model.name.clone(), model.digest())).collect())
+                .unwrap_or_default(),
             rules,
             sources: Sources { issuers: issuers(settings, mounted), client: discovery },
             upstream: clients,

@@ -1,5 +1,5 @@
 //! The metrics listener: `/metrics`; and for the operator `/config/hash`, by which it sees what is in force, `/models`, by
-//! which it sees whom models fail, and `/models/check`, by which it has one checked.
+//! which it sees whom models fail and which are declared, and `/models/check`, by which it has one checked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,8 @@ pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body>
     }
 }
 
-/// What there is to tell of models: how the last call of one failed, and how checks of it went.
+/// What there is to tell of models: how the last call of one failed, how checks of it went, and which are declared, each
+/// with its digest.
 fn models(app: &App) -> Response<Body> {
     let mut all: Map<String, Value> = Map::new();
     for (name, failing) in app.models.failing() {
@@ -47,7 +48,7 @@ fn models(app: &App) -> Response<Body> {
         let entry = all.entry(key).or_insert_with(|| json!({}));
         entry["check"] = check;
     }
-    answer::json(StatusCode::OK, &json!({ "models": all }))
+    answer::json(StatusCode::OK, &json!({ "models": all, "declared": active.declared }))
 }
 
 /// `POST /models/check?model=…&feature=…&wait_ms=…` with a token of the operator.

@@ -43,6 +43,8 @@ const BEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Our kinds are listed anew after this many resync periods.
 const RELIST_PERIODS: u32 = 12;
+/// A connection to a pod is not kept until it is asked again: hundreds of them would be.
+const POD_IDLE: Duration = Duration::from_secs(3);
 /// Changes of one object within this time are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -203,7 +205,7 @@ impl Lead<'_> {
             gateway_image: args.gateway_image.clone(),
             lookout: crate::gateway::Lookout::default(),
             // Pods are asked directly, never through a proxy.
-            http: reqwest::Client::builder().no_proxy().build().map_err(RunError::Http)?,
+            http: reqwest::Client::builder().no_proxy().pool_idle_timeout(POD_IDLE).build().map_err(RunError::Http)?,
             pods_assumed: false,
             pruned: gateway::Pruned::default(),
             kube,
@@ -225,6 +227,8 @@ impl Lead<'_> {
         tracing::info!("caches are filled");
         // Changes wake from now on; what changed until now is woken with everything.
         let _nobody_else_listens = work.send(true);
+        let patrol = gateway::patrol::run(Arc::clone(&ctx), router.clone());
+        watching.spawn(async move { match patrol.await {} });
         watching.spawn(async move {
             router.wake_all().await;
             std::future::pending().await

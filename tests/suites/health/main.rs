@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a suite ends where its world cannot go on")]
 
 mod licence;
+mod moment;
 mod reach;
 mod serving;
 mod tiers;

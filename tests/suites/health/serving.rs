@@ -1,5 +1,7 @@
 //! Models that break and come back: what users feel is what `Ready` says, without anybody asking GitLab.
 
+use std::time::Duration;
+
 use duo_e2e::wait::condition;
 use duo_e2e::{Options, World};
 use duo_sim::bedrock::FaultKind;
@@ -34,6 +36,28 @@ async fn a_model_server_that_goes_down_turns_its_model_and_features_not_ready_an
     world.until_condition(MODEL.0, MODEL.1, "ModelServing", "True", "").await;
     world.until_article_is_ready().await;
     world.users_are_served().await;
+}
+
+/// The pods are looked at more often than GitLab.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_before_the_next_period_begins() {
+    let world = World::start("soon", Options { resync_seconds: 20, ..Options::default() }).await;
+    world.apply_article().await;
+    world.until_article_is_ready().await;
+    let looks = |mark| {
+        let entries = world.gitlab.journal().since(mark);
+        entries.iter().filter(|entry| entry.operation_name.as_deref() == Some("DuoObserve")).count()
+    };
+    // all that Ready brought about is over, and a period has just begun
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mark = world.gitlab.journal().mark();
+    world.eventually("a look at GitLab", || looks(mark) > 0).await;
+
+    world.bedrock.faults().add(Fault::always(FaultKind::ServiceUnavailable).for_model(MIXTRAL));
+    let mark = world.gitlab.journal().mark();
+    assert!(!world.ask(What::CodeCompletion).await.ok, "the break does not reach the user");
+    world.until_condition(FEATURES.0, FEATURES.1, "Ready", "False", "ModelNotReady").await;
+    assert_eq!(looks(mark), 0, "only the next period told it");
 }
 
 /// GitLab's connection check gives up and says nothing; users wait for ever all the same.

@@ -32,7 +32,7 @@ pub use credentials::{
 pub use exposure::{HTTPRoute, HttpRouteSpec, HttpRouteStatus, route_refused};
 pub use gitlab_image::{REPOSITORY, tag};
 pub(crate) use models::mistake;
-pub use models::rendered_models;
+pub use models::{model_digest, rendered_models};
 pub use scaling::fewest;
 use scaling::replicas;
 

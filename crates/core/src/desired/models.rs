@@ -46,13 +46,8 @@ pub fn rendered_models<'a>(
 
 /// What the gateway would refuse of this model by itself. Rendered all the same, it would hold up all other models.
 pub(crate) fn mistake(name: &str, spec: &SelfHostedModelSpec) -> Option<String> {
-    let inputs = inputs::of_all_places(name, spec);
-    let all_there = Credentials {
-        files: inputs.into_iter().map(|input| (input.file, Vec::new())).collect(),
-        ..Credentials::default()
-    };
     let mut alone = config::GatewayConfig::new("http://gitlab");
-    alone.models.push(model(name, spec, &all_there));
+    alone.models.push(model(name, spec, &all_there(name, spec)));
     match alone.validate() {
         Ok(()) => None,
         Err(config::ConfigError::Invalid { field, problem }) => {
@@ -60,6 +55,17 @@ pub(crate) fn mistake(name: &str, spec: &SelfHostedModelSpec) -> Option<String> 
         }
         Err(error) => Some(error.to_string()),
     }
+}
+
+/// Digest of a model as the gateway has it once it has taken over what is declared, all keys at hand.
+pub fn model_digest(name: &str, spec: &SelfHostedModelSpec) -> String {
+    model(name, spec, &all_there(name, spec)).digest()
+}
+
+/// As if every file that the model refers to was there.
+fn all_there(name: &str, spec: &SelfHostedModelSpec) -> Credentials {
+    let inputs = inputs::of_all_places(name, spec);
+    Credentials { files: inputs.into_iter().map(|input| (input.file, Vec::new())).collect(), ..Credentials::default() }
 }
 
 fn claimant(model: &SelfHostedModel) -> Claimant {

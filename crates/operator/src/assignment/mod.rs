@@ -169,11 +169,18 @@ fn resolve(item: &FeatureAssignment, model: Option<&SelfHostedModel>, outcome: &
     }
 }
 
+/// Whether a status is of the present declaration, and its conditions.
+type Known<'a> = (bool, Option<&'a [duo_api::Condition]>);
+
 /// Readiness of what this assignment rests on, as inputs of its own.
 fn readiness(gateway: &AIGateway, item: &FeatureAssignment, model: Option<&SelfHostedModel>) -> Vec<Finding> {
-    let of = |type_: &'static str, what: String, conditions: Option<&[duo_api::Condition]>| match conditions
+    let of = |type_: &'static str, what: String, (seen, conditions): Known<'_>| match conditions
         .and_then(|conditions| conditions::get(conditions, READY))
     {
+        // What it says is of what was declared before.
+        Some(_) if !seen => {
+            Finding::unknown(type_, "NotObserved", format!("{what} is declared anew and not looked at yet"))
+        }
         Some(ready) if ready.status == duo_api::ConditionStatus::True => Finding::holds(type_, "Ready", what),
         Some(ready) => {
             let reason = if type_ == MODEL_READY { "ModelNotReady" } else { "GatewayNotReady" };
@@ -188,15 +195,18 @@ fn readiness(gateway: &AIGateway, item: &FeatureAssignment, model: Option<&SelfH
     let gateway_ready = of(
         GATEWAY_READY,
         format!("AIGateway {}", gateway.name_any()),
-        gateway.status.as_ref().map(|status| status.conditions.as_slice()),
+        // An edit of the gateway leaves its pods serving until they have it, and then its own Ready says what is amiss.
+        (true, gateway.status.as_ref().map(|status| status.conditions.as_slice())),
     );
     let model_ready = match (item.spec.provider, model) {
         (Some(_), _) => Finding::holds(MODEL_READY, "NoModelNeeded", ""),
-        (None, Some(model)) => of(
-            MODEL_READY,
-            format!("SelfHostedModel {}", model.name_any()),
-            model.status.as_ref().map(|status| status.conditions.as_slice()),
-        ),
+        (None, Some(model)) => {
+            let status = model.status.as_ref();
+            // One that is suspended is not looked at, and stays what it was.
+            let seen = status.is_some_and(|status| status.observed_generation == model.metadata.generation);
+            let known = (seen || model.spec.suspend, status.map(|status| status.conditions.as_slice()));
+            of(MODEL_READY, format!("SelfHostedModel {}", model.name_any()), known)
+        }
         (None, None) => Finding::unknown(MODEL_READY, "ModelNotFound", "The model does not exist"),
     };
     vec![model_ready, gateway_ready]

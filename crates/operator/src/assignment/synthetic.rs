@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use super::Outcome;
 use crate::context::Context;
 use crate::error::Error;
-use crate::gateway::lookout::{Models, views};
+use crate::gateway::lookout::{Told, views};
 
 /// Where the interval cannot be read, which the CRD's rules do not let happen.
 const DEFAULT_SECONDS: u32 = 600;
@@ -33,8 +33,8 @@ pub(super) async fn run(
     let mut told: Vec<(Feature, Option<Check>)> = Vec::new();
     for feature in &item.spec.features {
         // Each pod in turn: the one whose last request is the longest ago.
-        let age = |pod: &&(String, Models)| newest(&views(&vec![(*pod).clone()], &names, Some(feature.key())));
-        let pods: Vec<&(String, Models)> = seen.iter().filter(|(_, models)| models.is_some()).collect();
+        let age = |pod: &&Told| newest(&views(&vec![(*pod).clone()], &names, Some(feature.key())));
+        let pods: Vec<&Told> = seen.iter().filter(|told| told.models.is_some()).collect();
         let last = newest(&views(&seen, &names, Some(feature.key())));
         let due = last.as_ref().is_none_or(|check| match check {
             Check::Running => false,
@@ -43,7 +43,7 @@ pub(super) async fn run(
         });
         let next = pods.iter().max_by_key(|pod| age(pod).map_or(u64::MAX, |check| seconds(&check)));
         let check = match next.filter(|_| due) {
-            Some((ip, _)) => {
+            Some(Told { ip, .. }) => {
                 let asked = (names[0].as_str(), Some(feature.key()));
                 newest(&ctx.lookout.check(gateway, std::slice::from_ref(ip), asked, ctx).await?).or(last)
             }

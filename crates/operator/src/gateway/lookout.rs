@@ -3,14 +3,14 @@
 //! GitLab's health check never calls a model and its connection check waits 3 s only; the pods know what became of users'
 //! own calls. All models of a gateway share one look at its pods.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use duo_api::AIGateway;
 use duo_core::desired::SIGNING_KEY;
 use duo_core::labels;
-use duo_core::serving::{Check, Failing, PodView};
+use duo_core::serving::{Check, Failing, InForce, PodView};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
@@ -33,11 +33,19 @@ const TOKEN_LIFE: i64 = 60;
 /// What the gateway takes such tokens for.
 const AUDIENCE: &str = "duo-gateway/models/check";
 
-/// What the ready pods of a gateway tell, each by its address.
-pub(crate) type Seen = Vec<(String, Models)>;
+/// What the ready pods of a gateway tell.
+pub(crate) type Seen = Vec<Told>;
 
-/// What one pod tells of its models, by name; `None`: it does not count them.
-pub(crate) type Models = Option<BTreeMap<String, Entry>>;
+/// What one pod tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// Its address.
+    pub(crate) ip: String,
+    /// How its models fare, by name; `None`: it does not count them, or did not answer.
+    pub(crate) models: Option<BTreeMap<String, Entry>>,
+    /// Digests of the models that it has, by name; one that does not answer now still has what it told last.
+    declared: Option<BTreeMap<String, String>>,
+}
 
 /// One model, or one feature of it (`model/feature`).
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -70,6 +78,9 @@ struct CheckWire {
 #[derive(Deserialize)]
 struct Body {
     models: BTreeMap<String, Entry>,
+    /// A gateway of before does not tell.
+    #[serde(default)]
+    declared: Option<BTreeMap<String, String>>,
 }
 
 type Slot = Arc<Mutex<Option<(Instant, Arc<Seen>)>>>;
@@ -78,24 +89,33 @@ type Slot = Arc<Mutex<Option<(Instant, Arc<Seen>)>>>;
 #[derive(Default)]
 pub(crate) struct Lookout {
     looks: Mutex<HashMap<GatewayKey, Slot>>,
+    /// Where the ready pods were when they were listed last.
+    addresses: std::sync::Mutex<HashMap<GatewayKey, Vec<String>>>,
 }
 
 impl Lookout {
     /// What the pods tell, at most a second old.
     pub(crate) async fn look(&self, gateway: &AIGateway, ctx: &Context) -> Result<Arc<Seen>, Error> {
+        self.look_within(FRESH, gateway, ctx).await
+    }
+
+    /// What the pods tell now.
+    pub(crate) async fn look_now(&self, gateway: &AIGateway, ctx: &Context) -> Result<Arc<Seen>, Error> {
+        self.look_within(Duration::ZERO, gateway, ctx).await
+    }
+
+    async fn look_within(&self, max_age: Duration, gateway: &AIGateway, ctx: &Context) -> Result<Arc<Seen>, Error> {
         let slot = Arc::clone(self.looks.lock().await.entry(key(gateway)).or_default());
         let asked = Instant::now();
         let mut last = slot.lock().await;
-        if let Some((at, seen)) = last.as_ref().filter(|(at, _)| *at >= asked || at.elapsed() < FRESH) {
-            let _ = at;
+        if let Some((_, seen)) = last.as_ref().filter(|(at, _)| *at >= asked || at.elapsed() < max_age) {
             return Ok(Arc::clone(seen));
         }
         let began = Instant::now();
         let ips = pods::ready_addresses(gateway, ctx).await?;
-        let answers = join_all(ips.iter().map(|ip| pods::get(&ctx.http, ip, "models", ASK_TIMEOUT))).await;
-        let read =
-            |value: Option<serde_json::Value>| serde_json::from_value::<Body>(value?).ok().map(|body| body.models);
-        let seen: Arc<Seen> = Arc::new(ips.into_iter().zip(answers.into_iter().map(read)).collect());
+        self.found(gateway, &ips);
+        let before = last.as_ref().map(|(_, seen)| Arc::clone(seen)).unwrap_or_default();
+        let seen = Arc::new(ask(&ctx.http, &ips, &before).await);
         *last = Some((began, Arc::clone(&seen)));
         Ok(seen)
     }
@@ -103,6 +123,34 @@ impl Lookout {
     /// Lets go of what is known of a gateway that is gone.
     pub(crate) async fn forget(&self, gateway: &GatewayKey) {
         self.looks.lock().await.remove(gateway);
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).remove(gateway);
+    }
+
+    /// Takes note of where the ready pods of a gateway are.
+    pub(super) fn found(&self, gateway: &AIGateway, ips: &[String]) {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(key(gateway), ips.to_vec());
+    }
+
+    /// Gateways whose pods are known.
+    pub(super) fn known(&self) -> Vec<GatewayKey> {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.iter().filter(|(_, ips)| !ips.is_empty()).map(|(gateway, _)| gateway.clone()).collect()
+    }
+
+    /// Models that fail users now and did not when they were looked at last, or the other way round. The next look is a
+    /// new one then.
+    pub(super) async fn news(&self, gateway: &GatewayKey, http: &reqwest::Client) -> BTreeSet<String> {
+        let ips = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(gateway).cloned();
+        let slot = self.looks.lock().await.get(gateway).cloned();
+        let (Some(ips), Some(slot)) = (ips, slot) else { return BTreeSet::new() };
+        let now = failing(&ask(http, &ips, &Seen::new()).await);
+        let mut last = slot.lock().await;
+        let Some((at, seen)) = last.as_mut() else { return BTreeSet::new() };
+        let news: BTreeSet<String> = now.symmetric_difference(&failing(seen)).cloned().collect();
+        if !news.is_empty() {
+            *at = at.checked_sub(FRESH).unwrap_or(*at);
+        }
+        news
     }
 
     /// Has these pods check a model with the request of a feature, waits a moment for the end, and tells what they know
@@ -135,7 +183,11 @@ impl Lookout {
         }))
         .await;
         // What is known has changed.
-        self.looks.lock().await.remove(&key(gateway));
+        if let Some(slot) = self.looks.lock().await.get(&key(gateway)).cloned()
+            && let Some((at, _)) = slot.lock().await.as_mut()
+        {
+            *at = at.checked_sub(FRESH).unwrap_or(*at);
+        }
         Ok(asked
             .into_iter()
             .flatten()
@@ -151,10 +203,39 @@ impl Lookout {
     }
 }
 
+/// Asks the pods at these addresses. `before`: what was known of them.
+async fn ask(http: &reqwest::Client, ips: &[String], before: &Seen) -> Seen {
+    let answers = join_all(ips.iter().map(|ip| pods::get(http, ip, "models", ASK_TIMEOUT))).await;
+    let told = ips.iter().zip(answers).map(|(ip, answer)| {
+        let body = answer.and_then(|value| serde_json::from_value::<Body>(value).ok());
+        match body {
+            Some(Body { models, declared }) => Told { ip: ip.clone(), models: Some(models), declared },
+            None => {
+                let declared = before.iter().find(|told| told.ip == *ip).and_then(|told| told.declared.clone());
+                Told { ip: ip.clone(), models: None, declared }
+            }
+        }
+    });
+    told.collect()
+}
+
+/// Models whose last call failed in one of the pods.
+fn failing(seen: &Seen) -> BTreeSet<String> {
+    let entries = seen.iter().filter_map(|told| told.models.as_ref()).flatten();
+    entries.filter(|(_, entry)| entry.failing.is_some()).map(|(name, _)| name.clone()).collect()
+}
+
+/// How many of the pods have a model in force as it is declared; `digests`: by the names that it may have there.
+pub(crate) fn in_force(seen: &Seen, digests: &[(String, String)]) -> InForce {
+    let told: Vec<&BTreeMap<String, String>> = seen.iter().filter_map(|told| told.declared.as_ref()).collect();
+    let has = |pod: &&&BTreeMap<String, String>| digests.iter().any(|(name, digest)| pod.get(name) == Some(digest));
+    InForce { told: told.len(), have: told.iter().filter(has).count() }
+}
+
 /// What the pods tell of a model; the entry of a feature is asked for with its key.
 pub(crate) fn views(seen: &Seen, names: &[String], feature: Option<&str>) -> Vec<PodView> {
     seen.iter()
-        .filter_map(|(_, models)| models.as_ref())
+        .filter_map(|told| told.models.as_ref())
         .map(|models| {
             let key = |name: &String| feature.map_or_else(|| name.clone(), |feature| format!("{name}/{feature}"));
             let entries: Vec<&Entry> = names.iter().filter_map(|name| models.get(&key(name))).collect();

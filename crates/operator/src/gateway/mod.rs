@@ -7,6 +7,7 @@ mod delete;
 mod gitlab;
 mod listener;
 pub(crate) mod lookout;
+pub(crate) mod patrol;
 mod pods;
 mod probes;
 mod pruned;

@@ -68,6 +68,7 @@ pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> R
         let current = ready.iter().filter(|pod| started_with(pod.metadata.annotations.as_ref(), hash)).count();
         return Ok(Serving { ready: ready.len(), current, silent: Vec::new() });
     }
+    ctx.lookout.found(gateway, &addresses(&alive));
     let answers = join_all(alive.iter().map(|pod| async move {
         let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
         (pod, ask(&ctx.http, &ip).await)
@@ -122,11 +123,14 @@ pub(super) async fn ready_addresses(gateway: &AIGateway, ctx: &Context) -> Resul
     if ctx.pods_assumed || gateway.spec.implementation == Implementation::GitLab {
         return Ok(Vec::new());
     }
-    let pods = list(gateway, ctx).await?;
+    Ok(addresses(&list(gateway, ctx).await?))
+}
+
+fn addresses(pods: &[Pod]) -> Vec<String> {
     let ip = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ip.clone());
     let mut ips: Vec<String> = pods.iter().filter(|pod| is_ready(pod)).filter_map(ip).collect();
     ips.sort();
-    Ok(ips)
+    ips
 }
 
 async fn list(gateway: &AIGateway, ctx: &Context) -> Result<Vec<Pod>, Error> {

@@ -1,12 +1,15 @@
-//! Whether users' calls of a model are answered: what the gateway's pods counted; where one of them counted a failure, or
-//! GitLab's check was too short for a slow model, a check by the gateway itself.
+//! Whether users' calls of a model are answered: whether each pod of the gateway has it as it is declared, what they
+//! counted; where one of them counted a failure, or GitLab's check was too short for a slow model, a check by the gateway
+//! itself.
 
 use std::time::Duration;
 
 use duo_api::condition::{CONNECTION_VERIFIED, MODEL_SERVING};
 use duo_api::{AIGateway, ConditionStatus, Family, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions;
-use duo_core::serving::{Check, fails, serving};
+use duo_core::desired::model_digest;
+use duo_core::scale;
+use duo_core::serving::{Check, NOT_IN_FORCE, fails, serving};
 use duo_gateway_config::model_key;
 use kube::ResourceExt;
 
@@ -33,8 +36,15 @@ pub(super) async fn run(
     ctx: &Context,
     outcome: &mut Outcome,
 ) -> Result<bool, Error> {
-    let names = names(model, gateway, ctx);
-    let mut seen = ctx.lookout.look(gateway, ctx).await?;
+    let same = same_to_gateway(model, gateway, ctx);
+    let names: Vec<String> = same.iter().map(|(name, _)| name.clone()).collect();
+    let status = model.status.as_ref();
+    let changed = status.is_none_or(|status| status.observed_generation != model.metadata.generation);
+    let mut seen = match changed {
+        // What was seen a moment ago may be of a declaration like this one that was changed and changed back.
+        true => ctx.lookout.look_now(gateway, ctx).await?,
+        false => ctx.lookout.look(gateway, ctx).await?,
+    };
     let before = model.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let slow = conditions::get(before, CONNECTION_VERIFIED).is_some_and(|c| c.reason == "CheckTimedOut");
     let ask = who_checks(&seen, &names, slow);
@@ -50,7 +60,10 @@ pub(super) async fn run(
     if !ask.is_empty() && views.iter().any(|view| fails(view) || view.check == Some(Check::Running)) {
         outcome.look_again(RETRY.min(ctx.resync));
     }
-    let finding = serving(&views);
+    let finding = serving(&views, lookout::in_force(&seen, &same));
+    if finding.reason == NOT_IN_FORCE {
+        outcome.look_again(taken_over_in(before));
+    }
     let told = conditions::get(before, MODEL_SERVING).is_some_and(|c| c.status == ConditionStatus::False);
     let new = finding.status == ConditionStatus::False && !told;
     outcome.findings.push(finding);
@@ -59,31 +72,43 @@ pub(super) async fn run(
 
 /// Pods that are to check the model: those that it fails; one where nothing is known of a model that seems slow.
 fn who_checks(seen: &Seen, names: &[String], slow: bool) -> Vec<String> {
-    let view = |pod: &(String, lookout::Models)| views(&vec![pod.clone()], names, None);
+    let view = |pod: &lookout::Told| views(&vec![pod.clone()], names, None);
     let failing: Vec<String> =
-        seen.iter().filter(|pod| view(pod).iter().any(fails)).map(|(ip, _)| ip.clone()).collect();
+        seen.iter().filter(|pod| view(pod).iter().any(fails)).map(|told| told.ip.clone()).collect();
     let answered = |check: &Option<Check>| matches!(check, Some(Check::Answered { age_seconds, .. }) if *age_seconds < SLOW_PERIOD_SECONDS);
     if failing.is_empty() && slow && !views(seen, names, None).iter().any(|view| answered(&view.check)) {
-        return seen.iter().find(|(_, models)| models.is_some()).map(|(ip, _)| ip.clone()).into_iter().collect();
+        return seen.iter().find(|told| told.models.is_some()).map(|told| told.ip.clone()).into_iter().collect();
     }
     failing
 }
 
-/// Names under which the gateway may know the model: of two that requests cannot tell apart it knows the older one.
+/// The gateway tells its new configuration by a change of its status; a pod that was late to answer does not.
+fn taken_over_in(before: &[duo_api::Condition]) -> Duration {
+    let now = jiff::Timestamp::now().as_second();
+    let seconds = |text: &str| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    Duration::from_secs(scale::look_again_in(scale::unsettled_for(before, &[MODEL_SERVING], now, seconds)))
+}
+
 fn names(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Vec<String> {
+    same_to_gateway(model, gateway, ctx).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Names under which the gateway may know the model, each with its digest there: of two that requests cannot tell apart
+/// it knows the older one.
+fn same_to_gateway(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Vec<(String, String)> {
     let key = |model: &SelfHostedModel| {
         model_key(model.spec.family.key(), model.spec.endpoint.as_deref(), &model.spec.identifier)
     };
     let mine = key(model);
-    let mut names: Vec<String> = ctx
+    let entry = |model: &SelfHostedModel| (model.name_any(), model_digest(&model.name_any(), &model.spec));
+    let mut same: Vec<(String, String)> = ctx
         .models_of(&gateway.namespace().unwrap_or_default(), &gateway.name_any())
         .iter()
-        .filter(|other| key(other) == mine)
-        .map(|other| other.name_any())
+        .filter(|other| other.uid() != model.uid() && key(other) == mine)
+        .take(3)
+        .map(|other| entry(other))
         .collect();
-    if !names.contains(&model.name_any()) {
-        names.push(model.name_any());
-    }
-    names.truncate(4);
-    names
+    // Its own as it is declared now, not as the cache has it.
+    same.push(entry(model));
+    same
 }

@@ -44,7 +44,9 @@ pub(super) trait Primary:
         let own = hash(&(meta.generation, annotations, &meta.labels, &meta.finalizers, gone, &meta.uid));
         let declared = hash(&(meta.generation, meta.deletion_timestamp.is_some(), &meta.uid));
         let told = self.conditions().iter().filter(|condition| Self::TOLD.contains(&condition.type_.as_str()));
-        let conditions: Vec<_> = told.map(|c| (&c.type_, format!("{:?}", c.status), &c.reason)).collect();
+        // A new declaration that leaves all as it was is news to who waited for its being looked at.
+        let conditions: Vec<_> =
+            told.map(|c| (&c.type_, format!("{:?}", c.status), &c.reason, c.observed_generation)).collect();
         let annotation = |name| meta.annotations.as_ref().and_then(|annotations| annotations.get(name));
         let external = (annotation(EXTERNAL_ID), annotation(EXTERNAL_INSTANCE), annotation(SHARD), &meta.labels);
         let state = hash(&(conditions, self.outcome(), external));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use duo_core::inputs;
+use duo_gateway_config::model_key;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -134,6 +135,20 @@ impl Router {
                     self.wake_gateway(ObjectRef::from_obj(other.as_ref())).await;
                 }
             }
+        }
+    }
+
+    /// Pods of a gateway tell something new of models that they know by these names. One that requests cannot tell apart
+    /// from another is known there by the name of the older one.
+    pub(crate) async fn news_of_models(&self, (namespace, gateway): &(String, String), names: &BTreeSet<String>) {
+        let models = self.stores.models_of(namespace, gateway);
+        let key = |model: &SelfHostedModel| {
+            model_key(model.spec.family.key(), model.spec.endpoint.as_deref(), &model.spec.identifier)
+        };
+        let keys: HashSet<_> =
+            models.iter().filter(|model| names.contains(&model.name_any())).map(|model| key(model)).collect();
+        for model in models.iter().filter(|model| keys.contains(&key(model))) {
+            self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
         }
     }
 
