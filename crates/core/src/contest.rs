@@ -186,9 +186,19 @@ mod tests {
     fn what_is_written_for_the_first_time_is_no_round() {
         for (was_settled, held_after) in [(false, 4), (true, 3)] {
             let mut contest = Contest::default();
-            let writes = (1..).take_while(|_| contest.wrote("url", "", was_settled, 0, PERIOD) == Verdict::Write).count();
+            let writes =
+                (1..).take_while(|_| contest.wrote("url", "", was_settled, 0, PERIOD) == Verdict::Write).count();
             assert_eq!(writes + 1, held_after, "{was_settled}");
         }
+    }
+
+    #[test]
+    fn what_was_settled_or_written_before_is_put_back() {
+        let mut contest = Contest::default();
+        assert!(contest.is_round("url", true));
+        assert!(!contest.is_round("url", false), "written for the first time");
+        contest.wrote("url", "set it", false, 0, PERIOD);
+        assert!(contest.is_round("url", false) && !contest.is_round("timeout", false));
     }
 
     #[test]

@@ -159,6 +159,8 @@ mod tests {
             (&to_gitlab, model(given, key, "True"), false),
             (&to_gitlab, model("", "weight: 1", "True"), false),
             (&to_gitlab, model("", key, "False"), false),
+            (&to_gitlab, model("", "apiKeySecretRef: {name: v}, suspend: true", "True"), false),
+            (&to_gitlab, model("deletionTimestamp: '2026-01-01T00:00:00Z'", key, "True"), false),
             (&gateway("implementation: GitLab", "GitLab"), model("", key, "True"), false),
             (&gateway("implementation: GitLab, managementPolicy: Observe", "Embedded"), model("", key, "True"), false),
             (&gateway("implementation: Embedded", "GitLab"), model("", key, "True"), false),
@@ -169,6 +171,20 @@ mod tests {
                 "{gateway:?} {model:?}"
             );
         }
+    }
+
+    #[test]
+    fn refused_fields_are_told_with_the_cure() {
+        let told = sentence(&["spec.limits".to_owned(), "spec.currency".to_owned()]);
+        assert!(told.contains("spec.limits, spec.currency") && told.contains("implementation: Embedded"), "{told}");
+    }
+
+    #[test]
+    fn a_pod_is_of_the_settings_that_its_annotation_names() {
+        let pod = |hash: &str| std::collections::BTreeMap::from([(CONFIG_HASH.to_owned(), hash.to_owned())]);
+        assert!(started_with(Some(&pod("a")), "a"));
+        assert!(!started_with(Some(&pod("b")), "a"));
+        assert!(!started_with(None, "a"));
     }
 
     #[test]

@@ -62,3 +62,20 @@ pub fn agent_platform_name(gateway: &str) -> String {
 pub fn config_map(gateway: &str) -> String {
     format!("{gateway}-config")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_as_text_are_what_the_objects_carry() {
+        let pods = "app.kubernetes.io/name=duo-gateway,duo.selfhosted.dev/aigateway=duo";
+        assert_eq!(selector_text("duo"), pods);
+        assert_eq!(children_text("duo"), "duo.selfhosted.dev/aigateway=duo,app.kubernetes.io/managed-by=duo-operator");
+        let carried = agent_platform("duo");
+        for part in children_text("duo").split(',') {
+            let (key, value) = part.split_once('=').unwrap();
+            assert_eq!(carried.get(key).map(String::as_str), Some(value));
+        }
+    }
+}
