@@ -3,9 +3,8 @@
 //!
 //! A period is counted by the operator's own looks at GitLab, not by a clock.
 //!
-//! Two breaks are not seen by looking, and are not here: a model server that hangs (a check that times out says nothing
-//! about the model, by design), and GitLab's Silent Mode switched on while everything runs (its probe of the gateway only
-//! reads, and reading is let through). Both show where a real request is made again.
+//! A model server that hangs is seen by the gateway's pods when the first user's call ends without an answer; GitLab's
+//! Silent Mode, which its own probe of the gateway does not notice, by GitLab's settings.
 
 #![allow(
     missing_docs,
@@ -141,13 +140,17 @@ async fn a_model_that_fails_after_it_was_verified_is_not_ready() {
     world.bedrock.faults().clear();
     recovers(&world).await;
 
-    // Each way in which a model server breaks; a hanging one answers nothing that could be judged within a check.
+    // Each way in which a model server breaks; of one that hangs users are told after their own time.
+    let limit = json!({"spec": {"timeouts": {"overall": "4s"}, "retries": {"attempts": 0}}});
+    world.patch("SelfHostedModel", "mixtral-8x7b", limit).await.expect("a patch");
+    recovers(&world).await;
     for kind in [
         FaultKind::ServiceUnavailable,
         FaultKind::InternalServer,
         FaultKind::ExpiredToken,
         FaultKind::Html { status: 502 },
         FaultKind::Cut { after: 0 },
+        FaultKind::Stall { after: 0 },
     ] {
         let name = format!("{kind:?}");
         world.bedrock.faults().add(Fault::always(kind).for_model(MIXTRAL));
@@ -214,6 +217,18 @@ async fn an_expired_licence_is_told_within_a_period() {
     let ended = told_or_mended(&world, "the licence expired", What::Chat).await;
     assert!(matches!(&ended, Ended::Told(_)), "{ended:?}");
     world.gitlab.edit(|state| expires(state, None));
+    recovers(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_mode_is_told_within_a_period() {
+    let world = ready_world().await;
+    world.gitlab.edit(|state| state.instance.silent_mode = true);
+    let ended = told_or_mended(&world, "GitLab's Silent Mode", What::Chat).await;
+    assert!(matches!(&ended, Ended::Told(_)), "{ended:?}");
+    let told = world.until_condition("AIGateway", "duo", "GatewayReachable", "False", "SilentMode").await;
+    assert!(condition(&told, "Ready").2.contains("Silent Mode"), "{told:#}");
+    world.gitlab.edit(|state| state.instance.silent_mode = false);
     recovers(&world).await;
 }
 

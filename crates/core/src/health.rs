@@ -104,6 +104,17 @@ pub fn gateway_reachable(
     }
 }
 
+/// GitLab in Silent Mode reaches nobody with a question to a model, and its probe, which only reads, does not notice.
+pub fn silent_mode() -> Finding {
+    Finding::fails(
+        GATEWAY_REACHABLE,
+        "SilentMode",
+        "GitLab is in Silent Mode and sends no question to the gateway; an administrator of GitLab has to switch it off \
+         (Admin area, Settings, General, Silent Mode)",
+    )
+    .by_person()
+}
+
 /// Refused for the kind of address, which real calls are not. A name that does not resolve is also "blocked", for all calls.
 fn is_blocked(message: &str) -> bool {
     BLOCKER_WORDS.iter().any(|words| message.contains(words)) && !message.contains("cannot be resolved")

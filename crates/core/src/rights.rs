@@ -76,6 +76,8 @@ pub struct Facts {
     pub add_ons: Vec<AddOn>,
     /// GitLab shows models and Duo settings to this token.
     pub manages: bool,
+    /// GitLab is in Silent Mode: no call of its own leaves it.
+    pub silent: bool,
 }
 
 /// Why a token does not do: (reason, message).
@@ -271,6 +273,7 @@ mod tests {
             }),
             add_ons: add_ons.iter().map(|name| AddOn { name: (*name).into(), purchased: 10, assigned: 3 }).collect(),
             manages: false,
+            silent: false,
         }
     }
 

@@ -107,6 +107,9 @@ pub fn serving(views: &[PodView], in_force: InForce) -> Finding {
     Finding::holds(MODEL_SERVING, "NoFailure", "No gateway pod's last call of the model failed")
 }
 
+/// The model server refuses the request itself: its form, or its length.
+const REFUSED: [&str; 3] = ["400", "413", "422"];
+
 /// A class of failures in words.
 fn told(class: &str) -> String {
     match class {
@@ -124,6 +127,10 @@ pub fn synthetic(features: &[(Feature, Option<Check>)]) -> Finding {
         .iter()
         .filter_map(|(feature, check)| match check {
             Some(Check::Failed { class, .. }) => Some(format!("{feature}: {}", told(class))),
+            // Of a user's request it says nothing; this one is the feature's own prompt.
+            Some(Check::Unclear { class, .. }) if REFUSED.contains(&class.as_str()) => {
+                Some(format!("{feature}: {}; the model does not take the feature's prompt", told(class)))
+            }
             _ => None,
         })
         .collect();
@@ -197,6 +204,11 @@ mod tests {
         assert_eq!(judged(answered(), answered()).0, True);
         assert_eq!(judged(answered(), None).0, Unknown);
         assert_eq!(judged(answered(), Some(Check::Running)).0, Unknown);
+        let unclear = |class: &str| Some(Check::Unclear { class: class.into(), age_seconds: 5 });
+        assert_eq!(judged(answered(), unclear("429")).0, Unknown, "throttled");
+        let (status, text) = judged(answered(), unclear("400"));
+        assert_eq!(status, False);
+        assert!(text.contains("DuoChat: the model server answered 400; the model does not take"), "{text}");
         let (status, text) = judged(failed(), Some(Check::Running));
         assert_eq!(status, False);
         assert!(text.contains("CodeCompletions: no answer in time"), "{text}");

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use duo_protocol::build::prompt_request;
+use duo_protocol::build::{ChatTurn, chat_agent_request, prompt_request};
+use duo_protocol::contract::AgentBody;
 use duo_protocol::model::ModelRequest;
-use duo_protocol::prompts::find;
+use duo_protocol::prompts::{Prompt, find};
+use duo_protocol::react::offered;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
@@ -60,7 +62,7 @@ pub enum NotChecked {
 /// # Errors
 /// [`NotChecked`].
 pub async fn check(app: &Arc<App>, model: &str, feature: Option<&str>, wait: Duration) -> Result<Value, NotChecked> {
-    let prompt = prompt_of(feature).ok_or(NotChecked::NoSuchFeature)?;
+    let question = question_of(feature).ok_or(NotChecked::NoSuchFeature)?;
     if !app.active().directory.models.values().any(|declared| *declared.name == *model) {
         return Err(NotChecked::NoSuchModel);
     }
@@ -77,7 +79,7 @@ pub async fn check(app: &Arc<App>, model: &str, feature: Option<&str>, wait: Dur
             };
             let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
             let ask = |place: &Place| -> ModelRequest {
-                let mut request = prompt_request(prompt.0, &prompt.1.clone().into(), place.family, &date);
+                let mut request = question.ask(place, &date);
                 request.max_tokens = request.max_tokens.min(TOKENS);
                 request
             };
@@ -98,22 +100,61 @@ fn key(model: &str, feature: Option<&str>) -> String {
     feature.map_or_else(|| model.to_owned(), |feature| format!("{model}/{feature}"))
 }
 
-/// The prompt that stands for a feature: code is asked for as editors ask, the rest as the connection check does.
-fn prompt_of(feature: Option<&str>) -> Option<(&'static duo_protocol::prompts::Prompt, Map<String, Value>)> {
+/// What a model is asked.
+enum Question {
+    /// A prompt with its inputs.
+    Prompt(&'static Prompt, Map<String, Value>),
+    /// A turn of the chat.
+    Chat(AgentBody),
+}
+
+impl Question {
+    fn ask(&self, place: &Place, date: &str) -> ModelRequest {
+        match self {
+            Self::Prompt(prompt, inputs) => prompt_request(prompt, &inputs.clone().into(), place.family, date),
+            Self::Chat(body) => {
+                let tools = offered(|_| true, None, false);
+                let turn =
+                    ChatTurn { family: place.family, capability: &place.capability, tools: &tools, current_date: date };
+                chat_agent_request(body, &turn)
+            }
+        }
+    }
+}
+
+/// What a feature's users ask: its own prompt with instructions, roles and prefill as they are, about something small.
+/// Without a feature, or for one that has no prompt here (those of the Agent Platform), what GitLab's connection check
+/// asks.
+fn question_of(feature: Option<&str>) -> Option<Question> {
+    let prompt = |id: &str, inputs: Value| {
+        let inputs = inputs.as_object().cloned().unwrap_or_default();
+        find(id).ok().map(|prompt| Question::Prompt(prompt, inputs))
+    };
+    let check = || prompt("model_configuration/check", json!({}));
+    let Some(feature) = feature else { return check() };
+    if feature.len() > 64 || !feature.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+        return None;
+    }
     let code = json!({
         "prefix": "def hello\n  puts ", "suffix": "\nend\n", "file_name": "hello.rb", "language": "ruby",
         "user_instruction": "Print a greeting",
     });
-    let (id, inputs) = match feature {
-        Some("code_completions") => ("code_suggestions/completions", code),
-        Some("code_generations") => ("code_suggestions/generations", code),
-        Some(feature) if feature.len() > 64 || !feature.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => {
-            return None;
+    match feature {
+        "code_completions" => return prompt("code_suggestions/completions", code),
+        "code_generations" => return prompt("code_suggestions/generations", code),
+        "duo_chat" => {
+            let body = json!({"messages": [{"role": "user", "content": "Answer with one word: ready"}]});
+            return AgentBody::parse(body.to_string().as_bytes()).ok().map(Question::Chat);
         }
-        _ => ("model_configuration/check", json!({})),
+        _ => {}
+    }
+    let id = match feature.strip_prefix("duo_chat_") {
+        Some(command) => format!("chat/{command}"),
+        None => feature.to_owned(),
     };
-    let inputs = inputs.as_object().cloned().unwrap_or_default();
-    Some((find(id).ok()?, inputs))
+    let Ok(found) = find(&id) else { return check() };
+    let inputs = found.base.template.inputs().into_iter().map(|name| (name.to_owned(), "puts 1".into())).collect();
+    Some(Question::Prompt(found, inputs))
 }
 
 impl ModelChecks {
@@ -197,12 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_is_asked_for_as_editors_ask() {
-        let id = |feature| prompt_of(feature).map(|(prompt, _)| prompt.id);
+    fn a_feature_is_asked_for_as_its_users_ask() {
+        let id = |feature| match question_of(feature) {
+            Some(Question::Prompt(prompt, _)) => Some(prompt.id),
+            Some(Question::Chat(_)) => Some("a turn of the chat"),
+            None => None,
+        };
         assert_eq!(id(None), Some("model_configuration/check"));
-        assert_eq!(id(Some("duo_chat")), Some("model_configuration/check"));
+        assert_eq!(id(Some("duo_chat")), Some("a turn of the chat"));
         assert_eq!(id(Some("code_completions")), Some("code_suggestions/completions"));
         assert_eq!(id(Some("code_generations")), Some("code_suggestions/generations"));
+        assert_eq!(id(Some("duo_chat_explain_code")), Some("chat/explain_code"));
+        assert_eq!(id(Some("review_merge_request")), Some("review_merge_request"));
+        assert_eq!(id(Some("duo_agent_platform")), Some("model_configuration/check"), "it has no prompt here");
         assert_eq!(id(Some("../x")), None);
     }
 }

@@ -187,6 +187,26 @@ impl Client {
         })
     }
 
+    /// Whether GitLab is in Silent Mode, in which it sends nothing out but requests that read (REST); `None`: this token is
+    /// not told, or this GitLab does not know.
+    ///
+    /// # Errors
+    /// GitLab could not be asked.
+    pub async fn silent_mode(&self) -> Result<Option<bool>> {
+        #[derive(serde::Deserialize)]
+        struct Settings {
+            #[serde(default)]
+            silent_mode_enabled: Option<bool>,
+        }
+        let call =
+            Call { operation: "ApplicationSettings", timeout: self.transport.timeout(), secret: None, write: false };
+        match self.transport.get_rest(call, "application/settings").await {
+            Ok(body) => Ok(serde_json::from_slice::<Settings>(&body).ok().and_then(|told| told.silent_mode_enabled)),
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Texts of probes come from the gateway and from model servers; they are cleaned like GitLab's own.
     pub(crate) fn clean(&self, probe: Probe) -> Probe {
         self.clean_with(probe, None)

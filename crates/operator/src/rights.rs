@@ -29,6 +29,7 @@ pub(crate) async fn ask(client: &Client) -> Result<Asked, Error> {
     match client.rights().await {
         Ok(rights) => {
             facts.administrator = true;
+            facts.silent = client.silent_mode().await? == Some(true);
             facts.version = rights.metadata.version;
             facts.revision = rights.metadata.revision;
             facts.enterprise = rights.metadata.enterprise;

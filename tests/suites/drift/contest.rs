@@ -47,7 +47,13 @@ async fn after_a_few_rounds_a_person_is_called_and_writing_backs_off_until_the_o
         assert_eq!(condition(&object, "Ready").0, "False");
     }
     let (_, _, message) = condition(&world.get(CLAUDE.0, CLAUDE.1).await, "Synced");
-    for word in ["identifier", "\"bedrock/theirs\"", "bedrock/anthropic.claude-3-sonnet", "next try not before", "over when nobody changes it for"] {
+    for word in [
+        "identifier",
+        "\"bedrock/theirs\"",
+        "bedrock/anthropic.claude-3-sonnet",
+        "next try not before",
+        "over when nobody changes it for",
+    ] {
         assert!(message.contains(word), "{word} is not told: {message}");
     }
     // What nobody fights about stays as declared, and is put back as before.

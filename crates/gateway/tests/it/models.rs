@@ -179,6 +179,14 @@ async fn the_operator_and_nobody_else_has_a_model_checked_with_a_users_time() {
     let sent = world.upstream.last();
     assert!(sent.body["max_tokens"].as_u64().unwrap() <= 16, "{}", sent.body);
 
+    // a feature's own prompt goes to the model: instructions of the chat, and the code that is to be explained
+    for (feature, words) in [("duo_chat", "Thought:"), ("duo_chat_explain_code", "puts 1")] {
+        let (_, body) = ask(&good, &format!("model=vllm&feature={feature}&wait_ms=5000")).await;
+        assert_eq!(body["check"]["outcome"], "answered", "{body}");
+        let sent = world.upstream.last().body.to_string();
+        assert!(sent.contains(words), "{feature}: {sent}");
+    }
+
     // one that hangs is not waited for, and no second one is begun meanwhile
     let count = world.upstream.received().len();
     world.upstream.script(Script::Silent);

@@ -149,9 +149,8 @@ fn resolve(item: &FeatureAssignment, model: Option<&SelfHostedModel>, outcome: &
     };
     let status = model.status.clone().unwrap_or_default();
     // One that somebody fights about is registered all the same.
-    let registered = conditions::get(&status.conditions, SYNCED).is_some_and(|synced| {
-        synced.status == duo_api::ConditionStatus::True || synced.reason == contest::CONTESTED
-    });
+    let registered = conditions::get(&status.conditions, SYNCED)
+        .is_some_and(|synced| synced.status == duo_api::ConditionStatus::True || synced.reason == contest::CONTESTED);
     let id = status.gitlab_id.filter(|_| registered && model.metadata.deletion_timestamp.is_none());
     match id {
         Some(id) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use duo_api::annotations::{PREVIOUS_AGENT_PLATFORM, PREVIOUS_GATEWAY_URL};
-use duo_api::condition::{GATEWAY_URL_CONFIGURED, TOKEN_VALID};
+use duo_api::condition::{GATEWAY_REACHABLE, GATEWAY_URL_CONFIGURED, TOKEN_VALID};
 use duo_api::gateway::Implementation;
 use duo_api::{AIGateway, ManagementPolicy};
 use duo_core::conditions::{self, Finding};
@@ -28,7 +28,7 @@ use crate::report::Event;
 use crate::session::{Denied, Session, SessionError, Written};
 
 /// How soon a refused token or a missing licence is looked at again: both are cured inside GitLab, which tells nobody.
-const ACCESS_RETRY: Duration = Duration::from_secs(30);
+pub(super) const ACCESS_RETRY: Duration = Duration::from_secs(30);
 
 /// What became of GitLab's side.
 #[derive(Default)]
@@ -47,6 +47,12 @@ pub(super) struct GitLab {
     pub agent_service: Option<String>,
     pub testing_terms_accepted: Option<bool>,
     pub next: Next,
+}
+
+/// How old an answer may be that is asked for once in each period: a moment less than one, or the next period would take
+/// that of the one before.
+pub(super) fn once_a_period(resync: Duration) -> Duration {
+    resync - resync / 8
 }
 
 impl GitLab {
@@ -73,7 +79,12 @@ pub(super) async fn run(
             return Ok(GitLab::stop(finding, Next::OnChange));
         }
     };
-    let facts = match session.access(ctx.resync).await {
+    let silent = gateway.status.as_ref().and_then(|status| conditions::get(&status.conditions, GATEWAY_REACHABLE));
+    let max_age = match silent.is_some_and(|told| told.reason == "SilentMode") {
+        true => ACCESS_RETRY.min(once_a_period(ctx.resync)),
+        false => once_a_period(ctx.resync),
+    };
+    let facts = match session.access(max_age).await {
         Ok(Ok(facts)) => facts,
         Ok(Err(denied)) => return Ok(refused(denied)),
         Err(error) => return Ok(failed(&error)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use duo_api::AIGateway;
-use duo_api::condition::{CONNECTION_VERIFIED, LICENSE_ACTIVE};
+use duo_api::condition::{AGENT_PLATFORM_REACHABLE, CONNECTION_VERIFIED, LICENSE_ACTIVE};
 use duo_core::conditions::{self, Finding};
 use duo_core::health::{self, Judgement, OwnProbe};
 use duo_core::observed::Probe;
@@ -13,7 +13,7 @@ use duo_core::rights;
 use duo_core::url_rules::gateway_url;
 use kube::ResourceExt;
 
-use super::gitlab::GitLab;
+use super::gitlab::{ACCESS_RETRY, GitLab, once_a_period};
 use crate::context::Context;
 use crate::error::Next;
 use crate::report::Event;
@@ -51,7 +51,7 @@ pub(super) async fn run(
     if configured {
         let max_age = match (fresh, known.as_ref().is_some_and(|probes| good(probes, outcome))) {
             (true, _) => Duration::ZERO,
-            (false, true) => ctx.resync,
+            (false, true) => once_a_period(ctx.resync),
             (false, false) => HEALTH_RETRY.min(ctx.resync),
         };
         match session.health(max_age).await {
@@ -61,6 +61,9 @@ pub(super) async fn run(
                 outcome.next = outcome.next.sooner((&error).into());
             }
         }
+    }
+    if configured && agents_news(gateway, &agents(known.as_deref().map_or(&[], Vec::as_slice), outcome)) {
+        known = one_side(session, known, outcome).await;
     }
     let probes: Arc<Vec<Probe>> = known.unwrap_or_default();
     if configured && !good(&probes, outcome) {
@@ -73,12 +76,40 @@ pub(super) async fn run(
     } else {
         Some(own_probe(&ctx.http, &url).await)
     };
-    outcome.findings.push(health::gateway_reachable(&probes, &url, checked, own.as_ref()));
+    if facts.as_deref().is_some_and(|facts| facts.silent) {
+        outcome.findings.push(health::silent_mode());
+        // It is switched off inside GitLab, which tells nobody.
+        outcome.next = outcome.next.sooner(Next::After(ACCESS_RETRY));
+    } else {
+        outcome.findings.push(health::gateway_reachable(&probes, &url, checked, own.as_ref()));
+    }
     outcome.findings.extend(agents(&probes, outcome));
     let Judgement { finding, warning } = license(&probes);
     outcome.findings.push(finding);
     outcome.events.extend(new_warning(gateway, LICENSE_ACTIVE, warning));
     outcome.probes = probes;
+}
+
+/// Whether GitLab's settings name an Agent Platform service of which its health check says nothing, unlike before: one of
+/// the two was asked before the other changed.
+fn agents_news(gateway: &AIGateway, now: &Option<Finding>) -> bool {
+    let unprobed = |reason: &str| reason == "NotProbed";
+    let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let told = conditions::get(conditions, AGENT_PLATFORM_REACHABLE).is_some_and(|told| unprobed(&told.reason));
+    now.as_ref().is_some_and(|now| unprobed(now.reason)) && !told
+}
+
+/// Asks for the health check anew, and where that says nothing of the service either, for the settings: `Ready` is judged
+/// by one side of a change.
+async fn one_side(session: &Session, known: Option<Arc<Vec<Probe>>>, outcome: &mut GitLab) -> Option<Arc<Vec<Probe>>> {
+    let Ok(probes) = session.health(Duration::ZERO).await else { return known };
+    let judged = health::agent_platform_reachable(&probes, outcome.agent_service.as_deref());
+    if judged.is_some_and(|finding| finding.reason == "NotProbed")
+        && let Ok(instance) = session.observe(Duration::ZERO).await
+    {
+        outcome.agent_service = instance.settings.as_ref().and_then(|settings| settings.agent_platform_url.clone());
+    }
+    Some(probes)
 }
 
 fn holds(finding: &Finding) -> bool {

@@ -22,6 +22,13 @@ pub fn get(state: &State, caller: &Caller, path: &str, external_url: &str) -> (u
             }),
         ),
         "user" => (200, json!({"id": user.id, "username": user.username, "is_admin": user.admin})),
+        "application/settings" => {
+            if !user.admin || (state.instance.admin_mode && !caller.has_scope("admin_mode")) {
+                return (403, json!({"message": "403 Forbidden"}));
+            }
+            // a few of some five hundred
+            (200, json!({"id": 1, "signup_enabled": true, "silent_mode_enabled": state.instance.silent_mode}))
+        }
         "license" => {
             // with Admin Mode on, REST administration wants one scope more; GraphQL does not
             if !user.admin || (state.instance.admin_mode && !caller.has_scope("admin_mode")) {
