@@ -157,4 +157,33 @@ mod tests {
             assert_eq!(seen.tells_absence(), tells, "{seen:?}");
         }
     }
+
+    #[test]
+    fn a_model_is_used_by_each_row_that_names_it_whatever_its_provider_says() {
+        let row = |key: &str, provider: &str, model: Option<&str>| Feature {
+            key: key.into(),
+            provider: provider.into(),
+            model_id: model.map(Into::into),
+            release_state: None,
+            families: vec![],
+        };
+        let capabilities = Capabilities {
+            has_model_provider: true,
+            endpoint_required: false,
+            timeout_setting: true,
+            agent_platform_url: true,
+            agent_platform_secure: true,
+            families: vec![],
+            features: vec![],
+        };
+        let features = vec![
+            row("duo_chat", "self_hosted", Some("7")),
+            row("code_completions", "disabled", Some("7")),
+            row("code_generations", "self_hosted", Some("8")),
+            row("glab_ask_git_command", "unassigned", None),
+        ];
+        let seen = Instance { version: String::new(), capabilities, settings: None, models: None, features };
+        assert_eq!(seen.features_of("7"), ["duo_chat", "code_completions"]);
+        assert!(seen.features_of("9").is_empty());
+    }
 }
