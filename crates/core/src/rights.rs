@@ -307,6 +307,7 @@ mod tests {
             (license(|l| l.expires = Some("2026-11-22".parse().unwrap())), Some("LicenseExpired")),
             (license(|l| l.expires = Some("2026-11-23".parse().unwrap())), Some("SelfHostedModelsNotAllowed")),
             (license(|l| l.starts = Some("2026-11-24".parse().unwrap())), Some("LicenseNotStarted")),
+            (license(|l| l.starts = Some("2026-11-23".parse().unwrap())), Some("SelfHostedModelsNotAllowed")),
             (license(|l| l.plan = "starter".into()), Some("LicensePlanTooLow")),
             (facts("online_cloud", "premium", &["DUO_AMAZON_Q"]), Some("AmazonQ")),
             (facts("online_cloud", "premium", &["DUO_CORE"]), Some("DuoEnterpriseMissing")),
@@ -323,6 +324,13 @@ mod tests {
         assert!(offline.contains("SELF_HOSTED_DAP") && offline.contains("add-ons none"), "{offline}");
         let online = denied(&facts("online_cloud", "premium", &[]), day(TODAY)).unwrap().1;
         assert!(!online.contains("SELF_HOSTED_DAP") && online.contains("GitLab Duo Enterprise"), "{online}");
+        let newer = |version: &str| {
+            let facts = Facts { version: version.into(), ..facts("online_cloud", "premium", &[]) };
+            denied(&facts, day(TODAY)).unwrap().1.contains("or GitLab 19")
+        };
+        assert!(newer("18.9.0-ee") && newer("nightly") && !newer("19.0.0-ee"));
+        let line = facts("online_cloud", "premium", &["DUO_CORE"]).license_line();
+        assert_eq!(line, "licence online_cloud premium until 2027-12-31, add-ons DUO_CORE");
     }
 
     #[test]
@@ -380,5 +388,13 @@ mod tests {
             assert_eq!((judged.status, judged.reason), (status, reason), "{facts:?} {probes:?}");
         }
         assert_eq!(license_active(None, &pass, day(TODAY)).finding.status, True);
+        let told = license_active(Some(&can(enterprise())), &pass, day(TODAY));
+        assert!(told.finding.message.starts_with("ok (licence offline_cloud"), "{}", told.finding.message);
+        assert_eq!(told.warning, None);
+        let told = license_active(Some(&soon()), &pass, day(TODAY));
+        assert!(told.finding.message.starts_with("ok (licence"), "{}", told.finding.message);
+        assert_eq!(told.warning.map(|warning| warning.0), Some("LicenseExpiresIn30Days"));
+        let told = license_active(Some(&can(enterprise())), &seat, day(TODAY));
+        assert_eq!(told.warning.map(|warning| warning.0), Some("TokenUserHasNoSeat"));
     }
 }

@@ -144,4 +144,61 @@ mod tests {
         let waits: Vec<u64> = [0, 5, 60, 600, 86_400].map(look_again_in).into();
         assert_eq!(waits, [1, 1, 7, 30, 30]);
     }
+
+    #[test]
+    fn what_keeps_pods_from_coming_is_told() {
+        let with = |condition: &str| {
+            deployment(&format!(
+                "{{metadata: {{generation: 1}}, spec: {{replicas: 1, selector: {{}}, template: {{}}}}, status: {{observedGeneration: 1, conditions: [{condition}]}}}}"
+            ))
+        };
+        let stuck = "{type: Progressing, status: 'False', message: timed out}";
+        let refused = "{type: ReplicaFailure, status: 'True', message: quota exceeded}";
+        for (conditions, reason, why) in [
+            ("{type: Progressing, status: 'True', message: fine}", "PodsNotAvailable", ""),
+            ("{type: ReplicaFailure, status: 'False', message: fine}", "PodsNotAvailable", ""),
+            ("{type: Available, status: 'False', message: few}", "PodsNotAvailable", ""),
+            ("{type: Available, status: 'True', message: enough}", "PodsNotAvailable", ""),
+            (stuck, "RolloutFailed", "timed out"),
+            (refused, "RolloutFailed", "quota exceeded"),
+            (&format!("{stuck}, {refused}"), "RolloutFailed", "quota exceeded"),
+        ] {
+            let finding = availability("W", Some(&with(conditions)), Some(1)).0;
+            assert_eq!(finding.reason, reason, "{conditions}");
+            assert!(finding.message.ends_with(if why.is_empty() { "up to date" } else { why }), "{}", finding.message);
+        }
+    }
+
+    #[test]
+    fn a_rollout_is_over_when_all_pods_are_of_the_present_template() {
+        for (generation, observed, replicas, updated, over) in
+            [(2, 2, 3, 3, true), (2, 1, 3, 3, false), (2, 3, 3, 3, true), (2, 2, 3, 2, false), (2, 2, 0, 0, false)]
+        {
+            let live = deployment(&format!(
+                "{{metadata: {{generation: {generation}}}, status: {{observedGeneration: {observed}, replicas: {replicas}, updatedReplicas: {updated}}}}}"
+            ));
+            assert_eq!(rolled_out(&live), over, "{:?}", live.status);
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_what_does_not_hold_counts() {
+        let condition = |type_: &str, status: &str, since: i64| -> duo_api::Condition {
+            let text =
+                format!("{{type: {type_}, status: '{status}', reason: R, message: '', lastTransitionTime: '{since}'}}");
+            serde_yaml_ng::from_str(&text).unwrap()
+        };
+        let all = [
+            condition("A", "True", 10),
+            condition("B", "False", 60),
+            condition("C", "Unknown", 40),
+            condition("Other", "False", 20),
+            condition("D", "False", 130),
+        ];
+        let seconds = |text: &str| text.parse().ok();
+        for (types, expected) in [(&["A"][..], 0), (&["A", "B"], 40), (&["B", "C"], 60), (&["D"], 0), (&[], 0)] {
+            assert_eq!(unsettled_for(&all, types, 100, seconds), expected, "{types:?}");
+        }
+        assert_eq!(unsettled_for(&all, &["B"], 100, |_| None), 0);
+    }
 }
