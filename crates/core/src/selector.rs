@@ -152,6 +152,13 @@ mod tests {
     }
 
     #[test]
+    fn values_are_as_long_as_labels_may_be() {
+        for (length, taken) in [(0, true), (63, true), (64, false), (200, false)] {
+            assert_eq!(format!("a={}", "v".repeat(length)).parse::<Selector>().is_ok(), taken, "{length}");
+        }
+    }
+
+    #[test]
     fn what_is_no_selector_is_refused_with_the_part_that_is_wrong() {
         for (text, word) in [
             ("", "at least one"),
