@@ -1,8 +1,11 @@
 //! Whether models and assignments of a gateway may use its conversation with GitLab. The one place that decides it.
 
-use duo_api::condition::{Condition, GATEWAY_URL_CONFIGURED, SYNCED, TOKEN_VALID};
+use duo_api::condition::{CONFIG_ACCEPTED, Condition, GATEWAY_URL_CONFIGURED, READY, STALLED, SYNCED, TOKEN_VALID};
 
 use crate::conditions::{self, Finding};
+
+/// Reason of a gateway that waits for its models: GitLab's own image takes over once GitLab holds their keys.
+pub const WAITING_FOR_MODEL_KEYS: &str = "WaitingForModelKeys";
 
 /// Reason of a gateway whose GitLab belongs to an older one.
 pub const INSTANCE_CLAIMED: &str = "InstanceClaimed";
@@ -19,9 +22,49 @@ pub fn must_wait(gateway: &str, conditions: &[Condition]) -> Option<Finding> {
     Some(Finding::unknown(SYNCED, "GatewayNotReady", format!("AIGateway {gateway} cannot write to GitLab: {why}")))
 }
 
+/// Whether a gateway is on its way to its first configuration, and nobody has to help it: what is as new as it has nothing
+/// to say before. `conditions`: the gateway's.
+pub fn gateway_comes_up(conditions: &[Condition]) -> bool {
+    let holds = |type_| conditions::is_true(conditions, type_);
+    let waits_for_models =
+        conditions::get(conditions, CONFIG_ACCEPTED).is_some_and(|c| c.reason == WAITING_FOR_MODEL_KEYS);
+    !(holds(STALLED) || waits_for_models || holds(TOKEN_VALID) && holds(GATEWAY_URL_CONFIGURED))
+}
+
+/// Whether a model is on its way to GitLab, and nobody has to help it. `conditions`: the model's.
+pub fn model_comes_up(conditions: &[Condition]) -> bool {
+    ![READY, STALLED].iter().any(|type_| conditions::is_true(conditions, type_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_up_by_itself_is_waited_for_and_what_a_person_has_to_cure_is_not() {
+        let holds = |type_| Finding::holds(type_, "X", "");
+        let merged = |findings: &[Finding]| conditions::merge(&[], findings, None, "t");
+        let keys = Finding::unknown(CONFIG_ACCEPTED, WAITING_FOR_MODEL_KEYS, "");
+        for (findings, comes_up) in [
+            (vec![], true),
+            (vec![holds(TOKEN_VALID)], true),
+            (vec![holds(TOKEN_VALID), Finding::unknown(GATEWAY_URL_CONFIGURED, "WaitingForGateway", "")], true),
+            (vec![holds(TOKEN_VALID), holds(GATEWAY_URL_CONFIGURED)], false),
+            (vec![holds(GATEWAY_URL_CONFIGURED), Finding::unknown(TOKEN_VALID, "Unreachable", "")], true),
+            (vec![holds(STALLED)], false),
+            (vec![holds(TOKEN_VALID), keys], false),
+        ] {
+            assert_eq!(gateway_comes_up(&merged(&findings)), comes_up, "{findings:?}");
+        }
+        for (findings, comes_up) in [
+            (vec![], true),
+            (vec![Finding::unknown(READY, "GatewayNotReady", "")], true),
+            (vec![holds(READY)], false),
+            (vec![holds(STALLED), Finding::fails(READY, "NameTaken", "")], false),
+        ] {
+            assert_eq!(model_comes_up(&merged(&findings)), comes_up, "{findings:?}");
+        }
+    }
 
     #[test]
     fn dependents_go_where_the_token_does_and_the_gitlab_is_ours() {

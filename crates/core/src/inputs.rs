@@ -24,7 +24,7 @@ pub const VERTEX_CREDENTIALS: &str = "vertex-ai.json";
 pub const TRACING_HEADERS: &str = "tracing-headers.json";
 
 /// Kind of an object that is referred to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A Secret.
     Secret,

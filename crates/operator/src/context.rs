@@ -14,6 +14,7 @@ use kube::{Resource, ResourceExt};
 use crate::attempts::Attempts;
 use crate::contests::Contests;
 use crate::error::Error;
+use crate::fresh::Fresh;
 use crate::own_writes::OwnWrites;
 use crate::report::Reporter;
 use crate::session::Sessions;
@@ -24,6 +25,8 @@ use crate::watches::Stores;
 pub(crate) struct Context {
     /// Client of the Kubernetes API.
     pub kube: kube::Client,
+    /// Secrets and ConfigMaps that were read a moment ago.
+    pub fresh: Fresh,
     /// Server-side apply of child objects.
     pub applier: duo_runtime::apply::Applier,
     /// Conversations with GitLab.
@@ -81,6 +84,11 @@ impl Context {
     /// Ids of this gateway's models in the GitLab that is spoken to.
     pub(crate) fn held_ids(&self, namespace: &str, gateway: &str, home: &Home) -> Vec<String> {
         self.models_of(namespace, gateway).iter().filter_map(|model| held_id(model, home)).collect()
+    }
+
+    /// For how long something new may still be silent while what it rests on comes up. A dry run waits for nobody.
+    pub(crate) fn may_be_silent<K: Resource>(&self, object: &K) -> Option<Duration> {
+        self.own.may_be_silent(object, Instant::now()).filter(|_| !self.pods_assumed)
     }
 
     /// Asked before every write to GitLab: a process that lost its lease writes no more.

@@ -11,6 +11,9 @@ pub(crate) enum Error {
     /// This process lost its lease.
     #[error("this replica is not the leader any more; nothing was written")]
     NotLeading,
+    /// It was deleted before anything was written for it.
+    #[error("the object was deleted meanwhile; nothing was written for it")]
+    Gone,
     /// A reconcile did not come to its end.
     #[error("a reconcile took longer than {} s and was dropped", .0.as_secs())]
     TooLong(Duration),
@@ -22,6 +25,7 @@ impl Error {
         match self {
             Self::Kube(error) => error.category(),
             Self::NotLeading => "NotLeading",
+            Self::Gone => "Gone",
             Self::TooLong(_) => "TooLong",
         }
     }
@@ -30,7 +34,7 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Kube(error) => error.retry_after(),
-            Self::NotLeading | Self::TooLong(_) => None,
+            Self::NotLeading | Self::Gone | Self::TooLong(_) => None,
         }
     }
 }

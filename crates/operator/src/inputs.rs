@@ -1,16 +1,17 @@
-//! Secrets and ConfigMaps that resources refer to, read live: a cached Secret would be used after its rotation.
+//! Secrets and ConfigMaps that resources refer to, as they are now: a cached Secret would be used after its rotation.
 //! `duo_core::inputs` lists what is referred to.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use duo_api::common::{CaBundleKind, CaBundleRef};
 use duo_api::{AIGateway, SecretKeyRef, SelfHostedModel};
 use duo_core::desired::Credentials;
 use duo_core::inputs::{self, Input, Kind, TRACING_HEADERS};
 use duo_gateway_config::AWS_CREDENTIAL_FILES;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
+use crate::fresh::{Data, Fresh, Object};
 use crate::well_formed;
 
 /// An input that is missing or unusable. Never holds a value of a Secret.
@@ -48,82 +49,44 @@ impl InputError {
     }
 }
 
-async fn secret(kube: &kube::Client, namespace: &str, name: &str) -> Result<Secret, InputError> {
-    let api: Api<Secret> = Api::namespaced(kube.clone(), namespace);
-    duo_runtime::call(format!("get Secret {namespace}/{name}"), api.get_opt(name))
-        .await?
-        .ok_or_else(|| InputError::NotFound { kind: "Secret", namespace: namespace.to_owned(), name: name.to_owned() })
-}
-
 /// One value of a Secret.
 pub(crate) async fn secret_value(
-    kube: &kube::Client,
+    fresh: &Fresh,
     namespace: &str,
     reference: &SecretKeyRef,
 ) -> Result<Vec<u8>, InputError> {
-    let found = secret(kube, namespace, &reference.name).await?;
-    found
-        .data
-        .unwrap_or_default()
-        .remove(&reference.key)
-        .map(|value| value.0)
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| InputError::KeyMissing {
-            kind: "Secret",
-            namespace: namespace.to_owned(),
-            name: reference.name.clone(),
-            key: reference.key.clone(),
-        })
+    Objects::new(fresh, namespace).value(Kind::Secret, &reference.name, &reference.key).await
 }
 
 /// Which version of an object there is: its uid and resourceVersion; `None` when it does not exist.
 pub(crate) async fn version(
-    kube: &kube::Client,
+    fresh: &Fresh,
     namespace: &str,
     kind: Kind,
     name: &str,
 ) -> Result<Option<String>, duo_runtime::Error> {
-    let what = format!("get {} {namespace}/{name}", kind.name());
-    let (uid, version) = match kind {
-        Kind::Secret => {
-            let api: Api<Secret> = Api::namespaced(kube.clone(), namespace);
-            let Some(found) = duo_runtime::call(what, api.get_metadata_opt(name)).await? else { return Ok(None) };
-            (found.uid(), found.resource_version())
-        }
-        Kind::ConfigMap => {
-            let api: Api<ConfigMap> = Api::namespaced(kube.clone(), namespace);
-            let Some(found) = duo_runtime::call(what, api.get_metadata_opt(name)).await? else { return Ok(None) };
-            (found.uid(), found.resource_version())
-        }
-    };
-    Ok(Some(format!("{}/{}", uid.unwrap_or_default(), version.unwrap_or_default())))
+    Ok(fresh.get(kind, namespace, name).await?.map(|object| object.version.clone()))
 }
 
 /// PEM certificates.
-pub(crate) async fn ca_bundle(
-    kube: &kube::Client,
-    namespace: &str,
-    reference: &CaBundleRef,
-) -> Result<Vec<u8>, InputError> {
+pub(crate) async fn ca_bundle(fresh: &Fresh, namespace: &str, reference: &CaBundleRef) -> Result<Vec<u8>, InputError> {
     let kind = match reference.kind {
         CaBundleKind::Secret => Kind::Secret,
         CaBundleKind::ConfigMap => Kind::ConfigMap,
     };
-    Objects::new(kube, namespace).value(kind, &reference.name, &reference.key).await
+    Objects::new(fresh, namespace).value(kind, &reference.name, &reference.key).await
 }
-
-type Data = BTreeMap<String, Vec<u8>>;
 
 /// Objects of one namespace, each read once: what belongs together comes from one version of it.
 pub(crate) struct Objects<'a> {
-    kube: &'a kube::Client,
+    fresh: &'a Fresh,
     namespace: &'a str,
-    read: BTreeMap<(Kind, String), Option<Data>>,
+    read: BTreeMap<(Kind, String), Option<Arc<Object>>>,
 }
 
 impl<'a> Objects<'a> {
-    pub(crate) fn new(kube: &'a kube::Client, namespace: &'a str) -> Self {
-        Self { kube, namespace, read: BTreeMap::new() }
+    pub(crate) fn new(fresh: &'a Fresh, namespace: &'a str) -> Self {
+        Self { fresh, namespace, read: BTreeMap::new() }
     }
 
     /// The values of these inputs by file, all there and well-formed. The error names the field.
@@ -167,40 +130,15 @@ impl<'a> Objects<'a> {
     async fn data(&mut self, kind: Kind, name: &str) -> Result<&Data, InputError> {
         let key = (kind, name.to_owned());
         if !self.read.contains_key(&key) {
-            let data = read(self.kube, self.namespace, kind, name).await?;
-            self.read.insert(key.clone(), data);
+            let object = self.fresh.get(kind, self.namespace, name).await?;
+            self.read.insert(key.clone(), object);
         }
-        self.read.get(&key).and_then(Option::as_ref).ok_or_else(|| InputError::NotFound {
+        self.read.get(&key).and_then(Option::as_ref).map(|object| &object.data).ok_or_else(|| InputError::NotFound {
             kind: kind.name(),
             namespace: self.namespace.to_owned(),
             name: name.to_owned(),
         })
     }
-}
-
-async fn read(
-    kube: &kube::Client,
-    namespace: &str,
-    kind: Kind,
-    name: &str,
-) -> Result<Option<Data>, duo_runtime::Error> {
-    let what = format!("get {} {namespace}/{name}", kind.name());
-    Ok(match kind {
-        Kind::Secret => {
-            let api: Api<Secret> = Api::namespaced(kube.clone(), namespace);
-            let found = duo_runtime::call(what, api.get_opt(name)).await?;
-            found.map(|secret| secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
-        }
-        Kind::ConfigMap => {
-            let api: Api<ConfigMap> = Api::namespaced(kube.clone(), namespace);
-            let found = duo_runtime::call(what, api.get_opt(name)).await?;
-            found.map(|map| {
-                let texts = map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
-                let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-                texts.chain(bytes).collect()
-            })
-        }
-    })
 }
 
 /// An [`InputError`] with the field that refers to the object.
@@ -215,7 +153,7 @@ pub(crate) struct FieldError {
 /// Everything secret that a gateway mounts, but for its signing keys. A model or a further place of one whose key is
 /// missing is left out; the model's own controller says so.
 pub(crate) async fn credentials(
-    kube: &kube::Client,
+    fresh: &Fresh,
     gateway: &AIGateway,
     models: &[SelfHostedModel],
 ) -> Result<Credentials, FieldError> {
@@ -224,7 +162,7 @@ pub(crate) async fn credentials(
         let field = field.to_owned();
         move |error| FieldError { field, error }
     };
-    let mut objects = Objects::new(kube, &namespace);
+    let mut objects = Objects::new(fresh, &namespace);
     let mut credentials = Credentials::default();
     if let Some(reference) = inputs::aws_secret(&gateway.spec) {
         let field = at("spec.providers.bedrock.credentialsSecretRef");

@@ -13,6 +13,7 @@ mod convert;
 pub mod dry_run;
 mod entrance;
 mod error;
+mod fresh;
 mod gateway;
 mod inputs;
 mod model;

@@ -3,9 +3,10 @@
 //! A copy that somebody else's write is missing from is a moment old, and the next event wakes its reconciler again. One
 //! that misses our own would make us do again what we did.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use duo_api::annotations::FINALIZER;
 use duo_runtime::metadata::{self, Changed};
@@ -16,13 +17,16 @@ use crate::error::Error;
 
 /// Objects remembered; an operator has far fewer.
 const MOST: usize = 100_000;
+/// How long something new may be silent while what it rests on is as new and about to say something: else each of them
+/// would tell each step of the other in its own status.
+const SILENCE: Duration = Duration::from_secs(8);
 
 /// By uid: the resource version that our last write made. A clone shares it.
 #[derive(Clone, Default)]
 pub(crate) struct OwnWrites {
     versions: Arc<Mutex<HashMap<String, String>>>,
-    /// Uids of objects that have waited once.
-    waited: Arc<Mutex<HashSet<String>>>,
+    /// Uids of new objects, and since when they are silent.
+    silent: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl OwnWrites {
@@ -44,25 +48,41 @@ impl OwnWrites {
         ours.is_none() || ours == copy.resource_version()
     }
 
-    /// True once for each object: who has waited once waits no more.
-    pub(crate) fn waits_first<K: Resource>(&self, object: &K) -> bool {
-        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
-        if waited.len() >= MOST {
-            waited.clear();
+    /// For how long a new object may still be silent; `None`: no longer.
+    pub(crate) fn may_be_silent<K: Resource>(&self, object: &K, now: Instant) -> Option<Duration> {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        if silent.len() >= MOST {
+            silent.clear();
         }
-        waited.insert(object.uid().unwrap_or_default())
+        let since = *silent.entry(object.uid().unwrap_or_default()).or_insert(now);
+        SILENCE.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero())
     }
 
-    /// The object with our finalizer on it, not older than our last write; `None` when it is gone.
-    pub(crate) async fn live<K>(&self, api: &Api<K>, copy: &K) -> Result<Option<K>, Error>
+    /// An object that has spoken, or is gone.
+    pub(crate) fn speaks<K: Resource>(&self, object: &K) {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
+    }
+
+    /// The object, not older than our last write; `None` when it is gone. One that `holds` something outside of the cluster
+    /// has our finalizer then; the others get it with the first mark.
+    pub(crate) async fn live<K>(&self, api: &Api<K>, copy: &K, holds: bool) -> Result<Option<K>, Error>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
     {
-        let ours = copy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        if ours && self.shown_by(copy) {
+        let marked = copy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        let shown = self.shown_by(copy);
+        if shown && (marked || !holds) {
             return Ok(Some(copy.clone()));
         }
-        Ok(match metadata::add_finalizer(api, copy, FINALIZER).await? {
+        let changed = if marked || !holds {
+            match metadata::read(api, copy).await? {
+                Some(live) => Changed::Already(live),
+                None => Changed::Gone,
+            }
+        } else {
+            metadata::add_finalizer(api, copy, FINALIZER).await?
+        };
+        Ok(match changed {
             Changed::Now(live) => {
                 self.note(&live);
                 Some(live)
@@ -107,10 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn each_object_waits_once() {
-        let own = OwnWrites::default();
-        assert!(own.waits_first(&object("u", "1")));
-        assert!(!own.waits_first(&object("u", "2")));
-        assert!(own.waits_first(&object("v", "1")));
+    fn a_new_object_is_silent_for_a_while_however_often_it_is_asked() {
+        let (own, now) = (OwnWrites::default(), Instant::now());
+        assert_eq!(own.may_be_silent(&object("u", "1"), now), Some(SILENCE));
+        let later = now + SILENCE / 4;
+        assert_eq!(own.may_be_silent(&object("u", "2"), later), Some(SILENCE - SILENCE / 4));
+        assert_eq!(own.may_be_silent(&object("v", "1"), later), Some(SILENCE), "each for itself");
+        assert_eq!(own.may_be_silent(&object("u", "2"), now + SILENCE), None);
+        own.speaks(&object("u", "2"));
+        assert!(own.silent.lock().unwrap().len() == 1, "nothing is kept of those who speak");
     }
 }

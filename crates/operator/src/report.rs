@@ -1,18 +1,27 @@
 //! What people see of a pass: status, events, log lines.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use duo_api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
 use duo_core::conditions::{self, Finding};
 use duo_runtime::events::{Notice, Publisher, Severity};
 use duo_runtime::status;
+use kube::core::object::HasStatus;
 use kube::{Api, Resource, ResourceExt};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Error;
+use crate::error::{Error, Next};
 use crate::own_writes::OwnWrites;
+
+/// How far something is goes into its status so often at most.
+const IN_PASSING: Duration = Duration::from_secs(3);
+/// Objects remembered; an operator has far fewer.
+const MOST: usize = 100_000;
 
 /// Something that happened, for people.
 #[derive(Clone, Debug)]
@@ -44,6 +53,20 @@ pub(crate) struct Reporter {
     publisher: Publisher,
     own: OwnWrites,
     left_behind: Counter,
+    /// By uid: since when something waits to be told.
+    told: Mutex<HashMap<String, Instant>>,
+}
+
+/// What a pass found out about an object.
+pub(crate) struct Report<'a, S> {
+    /// The conditions of before.
+    pub before: &'a [Condition],
+    /// What the new ones come from.
+    pub findings: &'a [Finding],
+    /// The new status.
+    pub status: &'a S,
+    /// What was done.
+    pub events: &'a [Event],
 }
 
 impl Reporter {
@@ -54,7 +77,7 @@ impl Reporter {
             "Objects that a deletion left in GitLab because it could not be reached or was told to let go",
             left_behind.clone(),
         );
-        Self { publisher, own, left_behind }
+        Self { publisher, own, left_behind, told: Mutex::default() }
     }
 
     /// Publishes one event.
@@ -68,25 +91,35 @@ impl Reporter {
         self.publisher.publish(&about.object_ref(&()), notice).await;
     }
 
-    /// Writes the status where it differs, and tells the edges as events.
-    pub(crate) async fn write<K>(
-        &self,
-        api: &Api<K>,
-        live: &K,
-        before: Option<&[Condition]>,
-        findings: &[Finding],
-        status: &impl Serialize,
-    ) -> Result<(), Error>
+    /// Publishes what was done, writes the status where it differs, and tells the edges as events. A change that tells only
+    /// how far something is waits some seconds for others; then the answer says when to come back.
+    pub(crate) async fn write<K>(&self, api: &Api<K>, live: &K, report: &Report<'_, K::Status>) -> Result<Next, Error>
     where
-        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+        K: Resource<DynamicType = ()> + HasStatus<Status: Serialize> + DeserializeOwned + Clone + Debug,
     {
-        match status::patch_if_changed(api, live, status).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(written)) => self.own.note(&written),
-            Err(error) if error.is_not_found() => return Ok(()),
+        let Report { before, findings, status, events } = *report;
+        for event in events {
+            self.event(live, event).await;
+        }
+        let Some(change) = status::Change::between(live.status(), status)? else { return Ok(Next::OnChange) };
+        let leaves = live.meta().deletion_timestamp.is_some();
+        if change.is_in_passing()
+            && !leaves
+            && events.is_empty()
+            && let Some(wait) = self.may_wait(live, Instant::now())
+        {
+            return Ok(Next::After(wait));
+        }
+        match change.write(api, live).await {
+            Ok(written) => self.own.note(&written),
+            Err(error) if error.is_not_found() => return Ok(Next::OnChange),
             Err(error) => return Err(error.into()),
         }
-        for finding in edges(before.unwrap_or_default(), findings) {
+        self.own.speaks(live);
+        self.told(live);
+        // Who was told that it was made need not be told that it is there.
+        let made = events.iter().any(|event| event.severity == Severity::Normal);
+        for finding in edges(before, findings) {
             let holds = finding.status == ConditionStatus::True;
             let severity = if holds { Severity::Normal } else { Severity::Warning };
             let message = format!("{}: {}", finding.type_, finding.message);
@@ -100,9 +133,25 @@ impl Reporter {
                 message = finding.message,
                 "condition changed"
             );
-            self.event(live, &Event { severity, reason: finding.reason, message }).await;
+            if !(made && holds && finding.type_ == READY) {
+                self.event(live, &Event { severity, reason: finding.reason, message }).await;
+            }
         }
-        Ok(())
+        Ok(Next::OnChange)
+    }
+
+    /// How long a change that can wait has to; `None`: it is told now.
+    fn may_wait<K: Resource>(&self, object: &K, now: Instant) -> Option<Duration> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MOST {
+            told.clear();
+        }
+        let since = *told.entry(object.uid().unwrap_or_default()).or_insert(now);
+        Some(IN_PASSING.saturating_sub(now.saturating_duration_since(since))).filter(|wait| !wait.is_zero())
+    }
+
+    fn told<K: Resource>(&self, object: &K) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
     }
 
     /// Tells what a deletion leaves in GitLab.

@@ -21,6 +21,7 @@ use tokio_util::sync::DropGuard;
 use crate::cli::RunArgs;
 use crate::context::Context;
 use crate::error::{Error, Next};
+use crate::fresh::Fresh;
 use crate::own_writes::OwnWrites;
 use crate::pace::Paces;
 use crate::report::Reporter;
@@ -116,8 +117,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     // A standby keeps its caches current, so that it works a moment after it has the lease.
     let mut watching = JoinSet::new();
     let (work, works) = tokio::sync::watch::channel(false);
+    let fresh = Fresh::new(kube.clone());
     let watches = watches::start(
         &kube,
+        &fresh,
         &watches::Scope(args.watch_namespace.clone(), RELIST_PERIODS * Duration::from_secs(args.resync)),
         works,
         &mut watching,
@@ -131,7 +134,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         metrics.set_leader(true);
         let shard = Shard::new(shard_name, args.shard_selector.clone(), kube.clone(), &leases);
         let lead = Lead { metrics: &metrics, health: &health, leadership, shard, watching, work };
-        lead.run(&args, kube, watches, stop).await
+        lead.run(&args, (kube, fresh), watches, stop).await
     } else {
         Ok(())
     };
@@ -172,7 +175,7 @@ impl Lead<'_> {
     async fn run(
         self,
         args: &RunArgs,
-        kube: kube::Client,
+        (kube, fresh): (kube::Client, Fresh),
         (stores, wakes, router): (watches::Stores, watches::Wakes, watches::Router),
         stop: CancellationToken,
     ) -> Result<(), RunError> {
@@ -185,7 +188,7 @@ impl Lead<'_> {
         let ctx = Arc::new(Context {
             applier: duo_runtime::apply::Applier::new(kube.clone(), NAME),
             sessions: Sessions::new(
-                kube.clone(),
+                fresh.clone(),
                 Arc::new(move |call: duo_gitlab::CallOutcome| {
                     calls.observe(call.operation, call.result, call.duration)
                 }),
@@ -193,6 +196,7 @@ impl Lead<'_> {
                 Paces::new(resync, args.gitlab_calls_per_hour),
                 resync,
             ),
+            fresh,
             stores: stores.clone(),
             shard,
             reporter: Reporter::new(events::Publisher::new(kube.clone(), NAME, &instance), own.clone(), metrics),

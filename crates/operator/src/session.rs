@@ -19,6 +19,7 @@ use kube::ResourceExt;
 use tokio::sync::Mutex;
 
 use crate::error::Error;
+use crate::fresh::Fresh;
 use crate::inputs::{self, InputError};
 use crate::pace::Paces;
 use crate::rhythm::Rhythm;
@@ -32,6 +33,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A look this old is new enough to write by: own writes since are in it, and GitLab refuses what others made impossible.
 const FRESH: Duration = Duration::from_secs(3);
+/// Models that are made within this time share one look.
+const TOGETHER: Duration = Duration::from_secs(1);
 /// A reconcile that waits longer for a look that another began makes room for others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -81,7 +84,7 @@ struct Identity {
 
 /// All open sessions.
 pub(crate) struct Sessions {
-    kube: kube::Client,
+    fresh: Fresh,
     open: Mutex<HashMap<GatewayKey, Arc<Session>>>,
     schemas: SchemaCache,
     observer: duo_gitlab::CallObserver,
@@ -97,14 +100,14 @@ pub(crate) type Prepare = Arc<dyn Fn(Client) -> Client + Send + Sync>;
 
 impl Sessions {
     pub(crate) fn new(
-        kube: kube::Client,
+        fresh: Fresh,
         observer: duo_gitlab::CallObserver,
         leadership: Leadership,
         paces: Paces,
         resync: Duration,
     ) -> Self {
         let (open, schemas, start, prepare) = (Mutex::default(), SchemaCache::new(), Instant::now(), None);
-        Self { kube, open, schemas, observer, leadership, prepare, paces, start, resync }
+        Self { fresh, open, schemas, observer, leadership, prepare, paces, start, resync }
     }
 
     /// Hands each new client to `prepare`.
@@ -121,12 +124,12 @@ impl Sessions {
     pub(crate) async fn open(&self, gateway: &AIGateway) -> Result<Arc<Session>, SessionError> {
         let namespace = gateway.namespace().unwrap_or_default();
         let spec = &gateway.spec.gitlab;
-        let token = inputs::secret_value(&self.kube, &namespace, &spec.token_secret_ref).await?;
+        let token = inputs::secret_value(&self.fresh, &namespace, &spec.token_secret_ref).await?;
         let token = String::from_utf8(token).map_err(|_| InputError::NotText {
             what: format!("Secret {}/{} key {}", namespace, spec.token_secret_ref.name, spec.token_secret_ref.key),
         })?;
         let ca_bundle = match &spec.ca_bundle_ref {
-            Some(reference) => Some(inputs::ca_bundle(&self.kube, &namespace, reference).await?),
+            Some(reference) => Some(inputs::ca_bundle(&self.fresh, &namespace, reference).await?),
             None => None,
         };
         let identity = Identity { url: spec.url.clone(), token: Token::new(token.trim()), ca_bundle };
@@ -229,6 +232,12 @@ impl Session {
     /// What GitLab holds now, to decide what is written: a look of a moment ago that has all own writes in it, or a new one.
     pub(crate) async fn observe_to_write(&self) -> Result<Arc<Instance>, duo_gitlab::Error> {
         self.observe(FRESH).await
+    }
+
+    /// What GitLab holds now, to decide whether a model is made: models that come up together share the look. GitLab
+    /// refuses a name that was taken since.
+    pub(crate) async fn observe_to_create(&self) -> Result<Arc<Instance>, duo_gitlab::Error> {
+        self.observe(TOGETHER).await
     }
 
     async fn look(&self, wanted: Wanted) -> Result<Arc<Instance>, duo_gitlab::Error> {

@@ -81,6 +81,40 @@ where
     .await
 }
 
+/// Sets and removes annotations like [`set_annotations`], and adds a finalizer with the same write.
+pub async fn mark<K>(
+    api: &Api<K>,
+    object: &K,
+    finalizer: &str,
+    annotations: &BTreeMap<String, Option<String>>,
+) -> Result<Changed<K>>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    change_live(api, object, "finalizers and annotations", |live| {
+        let mut metadata = serde_json::Map::new();
+        if annotations.iter().any(|(key, value)| live.annotations().get(key) != value.as_ref()) {
+            metadata.insert("annotations".into(), json!(annotations));
+        }
+        if !live.finalizers().iter().any(|known| known == finalizer) {
+            let list = live.finalizers().iter().map(String::as_str).chain([finalizer]);
+            metadata.insert("finalizers".into(), list.collect());
+        }
+        (!metadata.is_empty()).then(|| metadata.into())
+    })
+    .await
+}
+
+/// The object as it is now; `None` when it is gone. One of the same name with another uid is another object.
+pub async fn read<K>(api: &Api<K>, object: &K) -> Result<Option<K>>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let name = object.name_any();
+    let live = call(format!("get {} {name}", K::kind(&())), api.get_opt(&name)).await?;
+    Ok(live.filter(|live| object.uid().is_none() || live.uid() == object.uid()))
+}
+
 /// Reads the live object, patches its metadata under its resource version, starts again when somebody was faster. An
 /// object of the same name with another uid is another object: the one meant is gone.
 async fn change_live<K>(
@@ -99,9 +133,9 @@ where
         let copy = Some(object).filter(|_| attempt == 0 && object.resource_version().is_some());
         let (live, newest) = match copy.filter(|copy| change(copy).is_some()) {
             Some(copy) => (copy.clone(), false),
-            None => match call(format!("get {kind} {name}"), api.get_opt(&name)).await? {
-                Some(live) if object.uid().is_none() || live.uid() == object.uid() => (live, true),
-                _ => return Ok(Changed::Gone),
+            None => match read(api, object).await? {
+                Some(live) => (live, true),
+                None => return Ok(Changed::Gone),
             },
         };
         let Some(mut metadata) = change(&live) else {

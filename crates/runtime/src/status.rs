@@ -1,4 +1,5 @@
-//! Writes a status only when it differs, as the smallest merge patch, guarded by the resource version it was computed from.
+//! Writes a status only when it differs, as the smallest merge patch, guarded by the resource version it was computed from;
+//! tells changes that can wait from those that cannot.
 
 use std::fmt::Debug;
 
@@ -11,28 +12,74 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result, call};
 
-/// Brings the status subresource of `live` to `status`. `None` when nothing differs: then nothing is sent.
-///
-/// Lists of objects with a `type`, `name` or `feature` (conditions, features) are compared without regard to order. A live
-/// object that is older than the API server's gives a conflict, which is a reason to come back, not a failure.
-pub async fn patch_if_changed<K>(api: &Api<K>, live: &K, status: &impl Serialize) -> Result<Option<K>>
-where
-    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
-{
-    let name = live.name_any();
-    let what = format!("patch status of {} {name}", K::kind(&()));
-    let json = |e: serde_json::Error| Error::Object { what: what.clone(), why: e.to_string() };
-    let wanted = serde_json::to_value(status).map_err(json)?;
-    let current = serde_json::to_value(live).map_err(json)?.get("status").cloned().unwrap_or_default();
-    let Some(change) = merge_patch(&current, &wanted) else {
-        return Ok(None);
-    };
-    let mut patch = json!({ "status": change });
-    if let Some(version) = live.resource_version() {
-        patch["metadata"] = json!({ "resourceVersion": version });
+/// What turns one status into another.
+#[derive(Debug, Clone)]
+pub struct Change {
+    patch: Value,
+    in_passing: bool,
+}
+
+impl Change {
+    /// `None` when nothing differs. Lists of objects with a `type`, `name` or `feature` (conditions, features) are compared
+    /// without regard to order.
+    pub fn between(current: Option<&impl Serialize>, wanted: &impl Serialize) -> Result<Option<Self>> {
+        let json = |e: serde_json::Error| Error::Object { what: "compare a status".into(), why: e.to_string() };
+        let current = current.map(serde_json::to_value).transpose().map_err(json)?.unwrap_or_default();
+        let wanted = serde_json::to_value(wanted).map_err(json)?;
+        Ok(merge_patch(&current, &wanted).map(|patch| Self { in_passing: is_in_passing(&current, &patch), patch }))
     }
-    let patched = call(what.clone(), api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
-    Ok(Some(patched))
+
+    /// Whether it tells only how far something is: numbers, and the words of what does not hold. Nobody but people who look
+    /// needs it, and none of them looks twice a second.
+    pub fn is_in_passing(&self) -> bool {
+        self.in_passing
+    }
+
+    /// Writes it to the status subresource of `live`. A live object that is older than the API server's gives a conflict,
+    /// which is a reason to come back, not a failure.
+    pub async fn write<K>(self, api: &Api<K>, live: &K) -> Result<K>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
+        let name = live.name_any();
+        let mut patch = json!({ "status": self.patch });
+        if let Some(version) = live.resource_version() {
+            patch["metadata"] = json!({ "resourceVersion": version });
+        }
+        let what = format!("patch status of {} {name}", K::kind(&()));
+        call(what, api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch))).await
+    }
+}
+
+/// Numbers at the top, and in the conditions messages of what is not True and reasons of what is Unknown.
+fn is_in_passing(current: &Value, patch: &Value) -> bool {
+    let same_but_words = |now: &Value| {
+        let list = current["conditions"].as_array();
+        let before = list.into_iter().flatten().find(|before| before["type"] == now["type"]);
+        before.is_some_and(|before| {
+            let same = |field: &str| before[field] == now[field];
+            let words_may_differ = now["status"] != "True";
+            let reasons_may_differ = now["status"] == "Unknown";
+            same("status")
+                && same("observedGeneration")
+                && (same("reason") || reasons_may_differ || is_summary(now))
+                && (same("message") || words_may_differ || is_summary(now))
+        })
+    };
+    let length = |value: &Value| value.as_array().map(Vec::len);
+    let passing = |(key, now): (&String, &Value)| match key.as_str() {
+        "conditions" => {
+            length(now) == length(&current["conditions"]) && now.as_array().into_iter().flatten().all(same_but_words)
+        }
+        "observedGeneration" => false,
+        _ => now.is_number() && current[key].is_number(),
+    };
+    current.is_object() && patch.as_object().is_some_and(|patch| patch.iter().all(passing))
+}
+
+/// `Reconciling` is True while it repeats the words of what does not hold.
+fn is_summary(condition: &Value) -> bool {
+    condition["type"] == "Reconciling"
 }
 
 /// The JSON merge patch (RFC 7386) that turns `current` into `wanted`; `None` when they mean the same. Null and missing
@@ -87,6 +134,50 @@ fn same_list(current: &[Value], wanted: &[Value]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_far_something_is_can_wait_and_what_became_of_it_cannot() {
+        let condition = |type_: &str, status: &str, reason: &str, message: &str| json!({"type": type_, "status": status, "reason": reason, "message": message, "observedGeneration": 1});
+        let status = |models: i32, hash: &str, conditions: &[Value]| json!({"observedGeneration": 1, "models": models, "hash": hash, "conditions": conditions});
+        let unknown = condition("Ready", "Unknown", "Waiting", "0 of 2");
+        let holds = condition("Ready", "True", "Ready", "");
+        let before = status(1, "a", &[unknown.clone(), condition("Reconciling", "True", "Waiting", "0 of 2")]);
+        for (now, waits) in [
+            (status(2, "a", &[unknown.clone(), condition("Reconciling", "True", "Waiting", "0 of 2")]), true),
+            (
+                status(
+                    2,
+                    "a",
+                    &[condition("Ready", "Unknown", "W", "1 of 2"), condition("Reconciling", "True", "W", "1 of 2")],
+                ),
+                true,
+            ),
+            (status(1, "b", &[unknown.clone(), condition("Reconciling", "True", "Waiting", "0 of 2")]), false),
+            (status(1, "a", std::slice::from_ref(&holds)), false),
+            (status(1, "a", &[unknown.clone(), condition("Stalled", "True", "Waiting", "0 of 2")]), false),
+            (
+                status(
+                    1,
+                    "a",
+                    &[
+                        condition("Ready", "False", "Waiting", "0 of 2"),
+                        condition("Reconciling", "True", "Waiting", "0 of 2"),
+                    ],
+                ),
+                false,
+            ),
+        ] {
+            let change = Change::between(Some(&before), &now).unwrap().unwrap();
+            assert_eq!(change.is_in_passing(), waits, "{now}");
+        }
+        let other_words = status(1, "a", &[condition("Ready", "True", "Ready", "verified")]);
+        let change = Change::between(Some(&status(1, "a", &[holds])), &other_words).unwrap().unwrap();
+        assert!(!change.is_in_passing(), "what holds is told at once");
+        let failing = |reason: &str| status(1, "a", &[condition("Synced", "False", reason, "")]);
+        let change = Change::between(Some(&failing("Timeout")), &failing("NameTaken")).unwrap().unwrap();
+        assert!(!change.is_in_passing(), "so is why something fails");
+        assert!(!Change::between(None::<&Value>, &failing("Timeout")).unwrap().unwrap().is_in_passing());
+    }
 
     #[test]
     fn only_differences_are_sent_and_order_of_conditions_is_none() {

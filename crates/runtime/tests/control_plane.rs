@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use duo_runtime::{
     apply::{Applied, Applier, Change},
     events::{Notice, Publisher, Severity},
-    metadata::{Changed, add_finalizer, remove_finalizer, set_annotations},
+    metadata::{self, Changed, add_finalizer, remove_finalizer, set_annotations},
     status,
 };
 use duo_testkit::control_plane::{ControlPlane, Mark};
@@ -16,7 +16,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
+        core::v1::{ConfigMap, Pod, PodStatus, Secret, Service, ServiceAccount},
         events::v1::Event,
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
@@ -257,19 +257,49 @@ async fn a_status_is_written_only_when_it_differs_and_never_over_a_newer_object(
     let created = api.create(&PostParams::default(), &bench.object::<Pod>(pod)).await.unwrap();
     let mut wanted = created.status.clone().unwrap();
     wanted.message = Some("hello".into());
-    let patched = status::patch_if_changed(&api, &created, &wanted).await.unwrap().unwrap();
+    let between = |live: &Pod, wanted: &PodStatus| status::Change::between(live.status.as_ref(), wanted).unwrap();
+    let patched = between(&created, &wanted).unwrap().write(&api, &created).await.unwrap();
     assert_eq!(patched.status.as_ref().unwrap().message.as_deref(), Some("hello"));
-
-    let mark = bench.mark().await;
-    assert!(status::patch_if_changed(&api, &patched, &wanted).await.unwrap().is_none());
-    assert!(bench.writes(mark).await.is_empty());
+    assert!(between(&patched, &wanted).is_none());
 
     wanted.message = Some("from an old cache".into());
-    let error = status::patch_if_changed(&api, &created, &wanted).await.unwrap_err();
+    let error = between(&created, &wanted).unwrap().write(&api, &created).await.unwrap_err();
     assert!(error.is_conflict() && error.is_transient(), "{error}");
     wanted.message = None;
-    let cleared = status::patch_if_changed(&api, &patched, &wanted).await.unwrap().unwrap();
+    let cleared = between(&patched, &wanted).unwrap().write(&api, &patched).await.unwrap();
     assert_eq!(cleared.status.unwrap().message, None);
+}
+
+#[tokio::test]
+async fn a_finalizer_and_annotations_go_in_one_write_and_in_none_when_they_are_there() {
+    let bench = Bench::new().await;
+    let api = bench.api::<ConfigMap>();
+    let map: ConfigMap = bench.object(json!({"metadata": {"name": "marked", "finalizers": ["example.com/other"]}}));
+    let created = api.create(&PostParams::default(), &map).await.unwrap();
+    let marks = BTreeMap::from([("example.com/a".to_owned(), Some("b".to_owned()))]);
+    let mark = bench.mark().await;
+    let Changed::Now(marked) = metadata::mark(&api, &created, "example.com/ours", &marks).await.unwrap() else {
+        panic!("nothing was written")
+    };
+    assert_eq!(marked.finalizers(), ["example.com/other", "example.com/ours"]);
+    assert_eq!(marked.annotations().get("example.com/a").map(String::as_str), Some("b"));
+    assert_eq!(bench.writes(mark).await.len(), 1);
+    // the copy of before, too: the object has them by now
+    for copy in [&marked, &created] {
+        assert!(matches!(metadata::mark(&api, copy, "example.com/ours", &marks).await.unwrap(), Changed::Already(_)));
+    }
+    let after = metadata::read(&api, &created).await.unwrap().unwrap();
+    assert_eq!(after.resource_version(), marked.resource_version());
+    api.patch("marked", &PatchParams::default(), &Patch::Merge(&json!({"metadata": {"finalizers": null}})))
+        .await
+        .unwrap();
+    api.delete("marked", &DeleteParams::default()).await.unwrap();
+    assert!(matches!(
+        metadata::mark(&api, &marked, "example.com/ours", &BTreeMap::from([("example.com/a".to_owned(), None)]))
+            .await
+            .unwrap(),
+        Changed::Gone
+    ));
 }
 
 #[tokio::test]

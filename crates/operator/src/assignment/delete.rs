@@ -14,6 +14,7 @@ use super::sync::others_features;
 use super::{assigned, set_feature};
 use crate::context::{Context, deleting_for, held_id, made_at, now};
 use crate::error::{Error, Next};
+use crate::report::Report;
 
 pub(super) async fn run(item: &FeatureAssignment, ctx: &Context) -> Result<Next, Error> {
     if !item.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
@@ -118,7 +119,8 @@ async fn report(item: &FeatureAssignment, error: &duo_gitlab::Error, ctx: &Conte
         plan: Vec::new(),
         features: before.features.clone(),
     };
-    ctx.reporter.write(&api, item, Some(&before.conditions), &findings, &status).await
+    let report = Report { before: &before.conditions, findings: &findings, status: &status, events: &[] };
+    ctx.reporter.write(&api, item, &report).await.map(|_| ())
 }
 
 async fn release(item: &FeatureAssignment, left_behind: Option<&str>, ctx: &Context) -> Result<Next, Error> {

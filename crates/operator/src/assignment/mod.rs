@@ -5,7 +5,6 @@ mod sync;
 mod synthetic;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use duo_api::annotations::ASSIGNED_FEATURES;
 use duo_api::condition::{ACCEPTED, MODEL_RESOLVED, READY, SYNCED};
@@ -15,17 +14,14 @@ use duo_core::conditions::{self, Finding};
 use duo_core::observed::Instance;
 use duo_core::plan::{FeatureTarget, Held};
 use duo_core::ready::{self, GATEWAY_READY, MODEL_READY};
-use duo_core::{contest, tiers, validate};
+use duo_core::{contest, dependents, tiers, validate};
 use duo_gitlab::FeatureProvider;
 use kube::{Api, ResourceExt};
 
 use crate::context::{Context, claimant, now};
 use crate::error::{Error, Next};
-use crate::report::Event;
+use crate::report::{Event, Report};
 use crate::session::{Session, Written};
-
-/// How long a gateway and a model that are new as well may take until they say something.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// What a pass found out.
 struct Outcome {
@@ -67,11 +63,14 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         return Ok(Next::OnChange);
     }
     let api: Api<FeatureAssignment> = Api::namespaced(ctx.kube.clone(), &namespace);
-    if item.status.is_none() && first_look_is_due(&item, gateway.as_deref(), ctx) && ctx.own.waits_first(item.as_ref())
+    if item.status.is_none()
+        && comes_up(&item, gateway.as_deref(), ctx)
+        && let Some(left) = ctx.may_be_silent(item.as_ref())
     {
-        return Ok(Next::After(FIRST_LOOK));
+        return Ok(Next::After(left));
     }
-    let Some(mut live) = ctx.own.live(&api, item.as_ref()).await? else { return Ok(Next::OnChange) };
+    let holds = sync::may_hold(&item);
+    let Some(mut live) = ctx.own.live(&api, item.as_ref(), holds).await? else { return Ok(Next::OnChange) };
     if live.metadata.deletion_timestamp.is_some() {
         // The copy in the cache may not know yet.
         return delete::run(&live, ctx).await;
@@ -88,9 +87,10 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         Some(gateway) => {
             let model = live.spec.model_ref.as_ref().and_then(|reference| model(&live, &reference.name, ctx));
             let target = resolve(&live, model.as_deref(), &mut outcome);
-            let synced = sync::run(&mut live, &api, &gateway, (target, model.as_deref()), ctx, &mut outcome).await;
-            ctx.own.note(&live);
-            synced?;
+            match sync::run(&mut live, &api, &gateway, (target, model.as_deref()), ctx, &mut outcome).await {
+                Err(Error::Gone) => return Ok(Next::OnChange),
+                synced => synced?,
+            }
             if outcome.findings.iter().any(|f| f.type_ == SYNCED && f.status == duo_api::ConditionStatus::True) {
                 synthetic::run(&live, &gateway, model.as_deref(), ctx, &mut outcome).await?;
             }
@@ -102,21 +102,29 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         observed_generation: live.metadata.generation,
         conditions: conditions::merge(&before.conditions, &findings, live.metadata.generation, &now()),
         plan: outcome.plan,
-        features: outcome.features.unwrap_or(before.features),
+        features: outcome.features.unwrap_or_else(|| before.features.clone()),
     };
-    for event in &outcome.events {
-        ctx.reporter.event(&live, event).await;
-    }
-    ctx.reporter.write(&api, &live, Some(&before.conditions), &findings, &status).await?;
-    Ok(outcome.next.sooner(Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name))))
+    let (before, events) = (before.conditions.as_slice(), outcome.events.as_slice());
+    let report = Report { before, findings: &findings, status: &status, events };
+    let told = ctx.reporter.write(&api, &live, &report).await?;
+    let period = Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name));
+    Ok(outcome.next.sooner(told).sooner(period))
 }
 
-/// Whether the gateway or the model is as new as the assignment: their first statuses are a moment away and wake it; until
-/// then there is nothing to say.
-fn first_look_is_due(item: &FeatureAssignment, gateway: Option<&AIGateway>, ctx: &Context) -> bool {
+/// Whether gateway or model are on their way and wake it when they are there: until then there is nothing to say.
+fn comes_up(item: &FeatureAssignment, gateway: Option<&AIGateway>, ctx: &Context) -> bool {
     let model = item.spec.model_ref.as_ref().and_then(|reference| model(item, &reference.name, ctx));
-    gateway.is_some_and(|gateway| gateway.status.is_none())
-        || model.is_some_and(|model| model.status.is_none() && !model.spec.suspend)
+    let gateway_comes_up = gateway.is_some_and(|gateway| {
+        let status = gateway.status.as_ref();
+        dependents::gateway_comes_up(status.map(|status| status.conditions.as_slice()).unwrap_or_default())
+    });
+    gateway_comes_up
+        || gateway.is_some()
+            && model.is_some_and(|model| {
+                let status = model.status.as_ref();
+                let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+                !model.spec.suspend && dependents::model_comes_up(conditions)
+            })
 }
 
 fn model(item: &FeatureAssignment, name: &str, ctx: &Context) -> Option<Arc<SelfHostedModel>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use duo_api::annotations::ASSIGNED_FEATURES;
+use duo_api::annotations::{ASSIGNED_FEATURES, EXTERNAL_INSTANCE, FINALIZER};
 use duo_api::condition::{ACCEPTED, SYNCED};
 use duo_api::{AIGateway, Feature, FeatureAssignment, ManagementPolicy, SelfHostedModel};
 use duo_core::conditions::Finding;
@@ -110,10 +110,10 @@ pub(super) async fn run(
         let subject = item.clone();
         let fights = Fights::new(ctx, &subject, SYNCED, &before);
         fights.looked(&operations);
-        remember(item, api, &mine, &home, false).await?;
+        remember(item, api, (&mine, &home), false, ctx).await?;
         let acted = act(&session, operations, &fights, ctx, outcome).await?;
         if !acted.held && acted.refused.is_none() {
-            remember(item, api, &mine, &home, true).await?;
+            remember(item, api, (&mine, &home), true, ctx).await?;
         }
         if let Some(finding) = acted.refused.or_else(|| fights.standing()) {
             outcome.findings.push(finding);
@@ -230,14 +230,14 @@ async fn act(
     Ok(Acted { refused: Some(finding), held })
 }
 
-/// Notes which features this object sets: before the first write all that it may set, after the last one only those
-/// that it holds.
+/// Notes which features this object sets, with our finalizer: before the first write all that it may set, after the last
+/// one only those that it holds.
 async fn remember(
     item: &mut FeatureAssignment,
     api: &Api<FeatureAssignment>,
-    mine: &[Feature],
-    home: &Home,
+    (mine, home): (&[Feature], &Home),
     done: bool,
+    ctx: &Context,
 ) -> Result<(), Error> {
     let provider = item.spec.provider;
     let mut features: Vec<Held> = mine.iter().map(|feature| Held { feature: *feature, provider }).collect();
@@ -249,11 +249,19 @@ async fn remember(
     let list = Held::write(&features);
     let marks: BTreeMap<String, Option<String>> =
         [(ASSIGNED_FEATURES, Some(list)), home_mark(item, home)].map(|(name, value)| (name.to_owned(), value)).into();
-    if marks.iter().all(|(name, value)| item.annotations().get(name) == value.as_ref()) {
+    let marked = item.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    if marked && marks.iter().all(|(name, value)| item.annotations().get(name) == value.as_ref()) {
         return Ok(());
     }
-    if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, item, &marks).await? {
-        *item = live;
-    }
+    *item = match metadata::mark(api, item, FINALIZER, &marks).await? {
+        Changed::Now(live) | Changed::Already(live) => live,
+        Changed::Gone => return Err(Error::Gone),
+    };
+    ctx.own.note(item);
     Ok(())
+}
+
+/// Whether this resource may have set features in some GitLab.
+pub(super) fn may_hold(item: &FeatureAssignment) -> bool {
+    [ASSIGNED_FEATURES, EXTERNAL_INSTANCE].iter().any(|mark| item.annotations().contains_key(*mark))
 }

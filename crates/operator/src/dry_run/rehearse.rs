@@ -22,6 +22,7 @@ use super::target::Target;
 use crate::contests::Contests;
 use crate::context::Context;
 use crate::convert;
+use crate::fresh::Fresh;
 use crate::own_writes::OwnWrites;
 use crate::pace::Paces;
 use crate::report::Reporter;
@@ -82,12 +83,13 @@ pub(super) async fn run(shadow: &Shadow, objects: &[Target], image: &str) -> Res
 impl Stage {
     fn new(shadow: &Shadow, image: &str) -> Result<Self, String> {
         let kube = shadow.client();
+        let fresh = Fresh::new(kube.clone());
         let (stores, writers) = Stores::by_hand();
         let clients: Arc<Mutex<Vec<Client>>> = Arc::default();
         let kept = Arc::clone(&clients);
         let leadership = Leadership::always();
         let sessions =
-            Sessions::new(kube.clone(), Arc::new(|_| {}), leadership.clone(), Paces::new(RESYNC, PER_HOUR), RESYNC)
+            Sessions::new(fresh.clone(), Arc::new(|_| {}), leadership.clone(), Paces::new(RESYNC, PER_HOUR), RESYNC)
                 .prepared(Arc::new(move |client| {
                     let client = client.rehearsing();
                     kept.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
@@ -96,6 +98,7 @@ impl Stage {
         let metrics = Metrics::new("duo_operator");
         let own = OwnWrites::default();
         let ctx = Context {
+            fresh,
             applier: duo_runtime::apply::Applier::new(kube.clone(), crate::run::NAME),
             sessions,
             stores,

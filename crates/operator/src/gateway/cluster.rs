@@ -7,6 +7,7 @@ use duo_api::condition::{AGENT_PLATFORM_AVAILABLE, CONFIG_ACCEPTED, WORKLOAD_AVA
 use duo_api::gateway::Implementation;
 use duo_api::{AIGateway, ConditionStatus, SelfHostedModel};
 use duo_core::conditions::Finding;
+use duo_core::dependents::WAITING_FOR_MODEL_KEYS;
 use duo_core::desired::{self, Bundle, Credentials};
 use duo_core::implementation;
 use duo_core::ownership::Home;
@@ -96,7 +97,7 @@ async fn bring(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<Cl
     let missing = implementation::keys_on_the_way(gateway, &inputs.models);
     if !missing.is_empty() {
         let text = format!("GitLab's image takes over once GitLab holds the API keys of {}", missing.join(", "));
-        let waiting = stopped(gateway, Finding::unknown(CONFIG_ACCEPTED, "WaitingForModelKeys", text), ctx).await?;
+        let waiting = stopped(gateway, Finding::unknown(CONFIG_ACCEPTED, WAITING_FOR_MODEL_KEYS, text), ctx).await?;
         return Ok(Cluster { next: Next::After(look_again(gateway)), ..waiting });
     }
     let config_hash = bundle.config_hash.clone();
@@ -209,7 +210,7 @@ async fn gather(gateway: &AIGateway, ctx: &Context) -> Result<Result<Inputs, Fin
     // GitLab sends its own image the keys with each request.
     let holds_keys = gateway.spec.implementation == Implementation::Embedded || implementation::is_changing(gateway);
     let with_keys = if holds_keys { models.as_slice() } else { &[] };
-    let mut credentials = match inputs::credentials(&ctx.kube, gateway, with_keys).await {
+    let mut credentials = match inputs::credentials(&ctx.fresh, gateway, with_keys).await {
         Ok(credentials) => credentials,
         Err(inputs::FieldError { error: inputs::InputError::Kube(error), .. }) => return Err(error.into()),
         Err(error) => {

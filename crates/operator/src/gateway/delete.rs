@@ -20,7 +20,7 @@ use kube::{Api, Resource, ResourceExt};
 use super::agent_platform;
 use crate::context::{Context, deleting_for, made_at, now};
 use crate::error::{Error, Next};
-use crate::report::Event;
+use crate::report::{Event, Report};
 use crate::session;
 
 /// How soon to look whether the dependents are gone.
@@ -135,7 +135,8 @@ async fn report(gateway: &AIGateway, finding: Finding, ctx: &Context) -> Result<
         conditions: conditions::merge(&before.conditions, &findings, gateway.metadata.generation, &now()),
         ..before.clone()
     };
-    ctx.reporter.write(&api, gateway, Some(&before.conditions), &findings, &status).await
+    let report = Report { before: &before.conditions, findings: &findings, status: &status, events: &[] };
+    ctx.reporter.write(&api, gateway, &report).await.map(|_| ())
 }
 
 /// Models and assignments of this gateway that hold something in GitLab: names of those on their way out, number of the

@@ -30,7 +30,7 @@ pub(crate) use pruned::Pruned;
 
 use crate::context::Context;
 use crate::error::{Error, Next};
-use crate::report::Event;
+use crate::report::{Event, Report};
 
 /// The next pass follows without a pause that anybody would notice.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -48,7 +48,7 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
     }
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<AIGateway> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let Some(mut live) = ctx.own.live(&api, gateway.as_ref()).await? else { return Ok(Next::OnChange) };
+    let Some(mut live) = ctx.own.live(&api, gateway.as_ref(), true).await? else { return Ok(Next::OnChange) };
     if live.metadata.deletion_timestamp.is_some() {
         // The copy in the cache may not know yet.
         return delete::run(&live, ctx).await;
@@ -76,12 +76,12 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
         next = next.sooner(Next::After(AT_ONCE));
     }
     let findings = ready::gateway(findings);
-    for event in warnings(&live).iter().chain(&cluster.events).chain(&gitlab.events) {
-        ctx.reporter.event(&live, event).await;
-    }
+    let mut events = warnings(&live);
+    events.extend(cluster.events.iter().chain(&gitlab.events).cloned());
     let status = status::render(&live, &findings, &cluster, &gitlab, ctx);
-    ctx.reporter.write(&api, &live, live.status.as_ref().map(|s| s.conditions.as_slice()), &findings, &status).await?;
-    Ok(next)
+    let before = live.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let report = Report { before, findings: &findings, status: &status, events: &events };
+    Ok(next.sooner(ctx.reporter.write(&api, &live, &report).await?))
 }
 
 /// Warnings about the declaration, once per generation of it.

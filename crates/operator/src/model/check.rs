@@ -167,7 +167,7 @@ async fn fingerprint(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context
         references.extend(credentials.map(|r| (inputs::Kind::Secret, r.name)));
     }
     for (kind, name) in references {
-        parts.extend(crate::inputs::version(&ctx.kube, &namespace, kind, &name).await?);
+        parts.extend(crate::inputs::version(&ctx.fresh, &namespace, kind, &name).await?);
     }
     let mut hash = Sha256::new();
     for part in parts {

@@ -20,7 +20,7 @@ use super::sync::hidden;
 use crate::assignment;
 use crate::context::{Context, deleting_for, made_at, now};
 use crate::error::{Error, Next};
-use crate::report::Event;
+use crate::report::{Event, Report};
 use crate::session;
 
 /// Steps of one pass; each looks at GitLab anew.
@@ -154,7 +154,8 @@ async fn report(model: &SelfHostedModel, finding: Finding, ctx: &Context) -> Res
         conditions: conditions::merge(&before.conditions, &findings, model.metadata.generation, &now()),
         ..before.clone()
     };
-    ctx.reporter.write(&api, model, Some(&before.conditions), &findings, &status).await
+    let report = Report { before: &before.conditions, findings: &findings, status: &status, events: &[] };
+    ctx.reporter.write(&api, model, &report).await.map(|_| ())
 }
 
 async fn release(model: &SelfHostedModel, left_behind: Option<&str>, ctx: &Context) -> Result<Next, Error> {

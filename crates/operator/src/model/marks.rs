@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use duo_api::SelfHostedModel;
-use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID, EXTERNAL_INSTANCE};
+use duo_api::annotations::{CREATE_PENDING, EXTERNAL_ID, EXTERNAL_INSTANCE, FINALIZER};
 use duo_core::ownership::{Home, Marks, may_be_left};
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, ResourceExt};
@@ -67,20 +67,23 @@ pub(super) fn taken_ids(model: &SelfHostedModel, home: &Home, ctx: &Context) -> 
         .collect()
 }
 
-/// Writes annotations where they differ and keeps the object current.
+/// Writes annotations where they differ, our finalizer with them, and keeps the object current.
 pub(super) async fn mark(
     model: &mut SelfHostedModel,
     api: &Api<SelfHostedModel>,
     changes: &[(&str, Option<String>)],
+    ctx: &Context,
 ) -> Result<(), Error> {
     let differs = changes.iter().any(|(key, value)| model.annotations().get(*key) != value.as_ref());
-    if !differs {
+    if !differs && model.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(());
     }
     let annotations: BTreeMap<String, Option<String>> =
         changes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    if let Changed::Now(live) | Changed::Already(live) = metadata::set_annotations(api, model, &annotations).await? {
-        *model = live;
-    }
+    *model = match metadata::mark(api, model, FINALIZER, &annotations).await? {
+        Changed::Now(live) | Changed::Already(live) => live,
+        Changed::Gone => return Err(Error::Gone),
+    };
+    ctx.own.note(model);
     Ok(())
 }

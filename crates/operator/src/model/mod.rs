@@ -8,23 +8,19 @@ mod sync;
 mod token;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use duo_api::condition::{ACCEPTED, SYNCED};
 use duo_api::model::SelfHostedModelStatus;
 use duo_api::{AIGateway, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
-use duo_core::ready;
 use duo_core::validate::{self, Sibling};
+use duo_core::{dependents, ready};
 use kube::{Api, ResourceExt};
 
 use crate::context::{Context, claimant, now};
 use crate::error::{Error, Next};
 use crate::inputs;
-use crate::report::Event;
-
-/// How long a gateway that is new as well may take until it says something.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
+use crate::report::{Event, Report};
 
 /// What a pass found out.
 struct Outcome {
@@ -56,13 +52,13 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
     }
     let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &namespace);
     if model.status.is_none()
-        && gateway.as_ref().is_some_and(|gateway| gateway.status.is_none())
-        && ctx.own.waits_first(model.as_ref())
+        && gateway.as_deref().is_some_and(|gateway| dependents::gateway_comes_up(conditions_of(gateway)))
+        && let Some(left) = ctx.may_be_silent(model.as_ref())
     {
-        // Its first status is a moment away and wakes its models; until then there is nothing to say.
-        return Ok(Next::After(FIRST_LOOK));
+        return Ok(Next::After(left));
     }
-    let Some(mut live) = ctx.own.live(&api, model.as_ref()).await? else { return Ok(Next::OnChange) };
+    let holds = marks::may_hold(&model);
+    let Some(mut live) = ctx.own.live(&api, model.as_ref(), holds).await? else { return Ok(Next::OnChange) };
     if live.metadata.deletion_timestamp.is_some() {
         // The copy in the cache may not know yet.
         return delete::run(&live, ctx).await;
@@ -79,11 +75,10 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         next: Next::OnChange,
     };
     match accept(&live, gateway.as_deref(), ctx).await? {
-        Ok(gateway) => {
-            let synced = sync::run(&mut live, &api, gateway, ctx, &mut outcome).await;
-            ctx.own.note(&live);
-            synced?;
-        }
+        Ok(gateway) => match sync::run(&mut live, &api, gateway, ctx, &mut outcome).await {
+            Err(Error::Gone) => return Ok(Next::OnChange),
+            synced => synced?,
+        },
         Err(refusal) => outcome.findings.push(refusal),
     }
     let findings = ready::model(outcome.findings);
@@ -96,11 +91,15 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         checked_at: outcome.checked_at,
         plan: outcome.plan,
     };
-    for event in &outcome.events {
-        ctx.reporter.event(&live, event).await;
-    }
-    ctx.reporter.write(&api, &live, Some(&before.conditions), &findings, &status).await?;
-    Ok(outcome.next.sooner(Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name))))
+    let (before, events) = (before.conditions.as_slice(), outcome.events.as_slice());
+    let report = Report { before, findings: &findings, status: &status, events };
+    let told = ctx.reporter.write(&api, &live, &report).await?;
+    let period = Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name));
+    Ok(outcome.next.sooner(told).sooner(period))
+}
+
+fn conditions_of(gateway: &AIGateway) -> &[duo_api::Condition] {
+    gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
 }
 
 /// Warnings about the declaration, once per generation of it.
@@ -130,7 +129,7 @@ async fn accept<'a>(
     }
     let namespace = model.namespace().unwrap_or_default();
     let needed = duo_core::inputs::of_all_places(&model.name_any(), &model.spec);
-    match inputs::Objects::new(&ctx.kube, &namespace).files(&needed).await {
+    match inputs::Objects::new(&ctx.fresh, &namespace).files(&needed).await {
         Ok(_) => {}
         Err(inputs::FieldError { error: inputs::InputError::Kube(error), .. }) => return Err(error.into()),
         Err(error) => {

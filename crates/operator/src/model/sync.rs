@@ -122,9 +122,10 @@ async fn sync(
     let mut instance = seen;
     if let Some(operation) = plan::plan_model(&matched_in(instance), &desired) {
         // What is about to be written is decided on a look of a moment ago that has all writes of this process in it; a
-        // create on one that began just now, for the name may be somebody else's since.
+        // create on one that began just now or for a sibling's create a moment ago, for the name may be somebody else's
+        // since.
         let creates = matches!(operation, Operation::CreateModel(_));
-        let looked = if creates { session.observe(Duration::ZERO).await } else { session.observe_to_write().await };
+        let looked = if creates { session.observe_to_create().await } else { session.observe_to_write().await };
         fresh = match looked {
             Ok(instance) => instance,
             Err(error) => {
@@ -178,7 +179,10 @@ async fn sync(
             if matches!(operation, Operation::CreateModel(_)) {
                 outcome.events.extend(left.take());
                 let at = home_mark(model, &home);
-                mark(model, api, &[(CREATE_PENDING, Some(desired.name.clone())), (EXTERNAL_ID, None), at]).await?;
+                mark(model, api, &[(CREATE_PENDING, Some(desired.name.clone())), (EXTERNAL_ID, None), at], ctx).await?;
+            } else {
+                // adopted, or its finalizer was taken away
+                mark(model, api, &[], ctx).await?;
             }
             ctx.may_write()?;
             let result = act(session, &operation, token).await;
@@ -201,7 +205,7 @@ async fn sync(
             outcome.events.extend(left.take());
             let at = home_mark(model, &home);
             let given = (API_TOKEN_FINGERPRINT, token.mark(model));
-            mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None), given, at]).await?;
+            mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None), given, at], ctx).await?;
             outcome.findings.push(fights.standing().unwrap_or(synced));
             Ok(id)
         }
@@ -209,7 +213,7 @@ async fn sync(
             if matches!(matched, Match::Create)
                 && !pending_stays(own.create_pending.as_ref() == Some(&desired.name), error.outcome_unknown())
             {
-                mark(model, api, &[(CREATE_PENDING, None)]).await?;
+                mark(model, api, &[(CREATE_PENDING, None)], ctx).await?;
             }
             outcome.failed(&error, true);
             Ok(None)

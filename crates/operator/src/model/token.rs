@@ -36,7 +36,7 @@ pub(super) async fn read(
     let (TokenWish::Held { .. }, Some(reference)) = (wish, &model.spec.api_key_secret_ref) else {
         return Ok(Some(ModelToken { wish, token: None, fingerprint: None }));
     };
-    let value = match inputs::secret_value(&ctx.kube, &namespace, reference).await {
+    let value = match inputs::secret_value(&ctx.fresh, &namespace, reference).await {
         Ok(value) => value,
         Err(inputs::InputError::Kube(error)) => return Err(error.into()),
         Err(_) => return Ok(None),

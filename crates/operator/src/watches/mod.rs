@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use duo_api::annotations::GATEWAY_LABEL;
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
+use duo_core::inputs::Kind;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -34,6 +35,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::fresh::Fresh;
 use cache::{Cache, Change};
 use children::Children;
 use index::Index;
@@ -167,6 +169,7 @@ where
 /// replica that waits for its lease keeps its caches current, so that it can begin at once.
 pub(crate) fn start(
     client: &kube::Client,
+    fresh: &Fresh,
     scope: &Scope,
     works: tokio::sync::watch::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
@@ -179,7 +182,7 @@ pub(crate) fn start(
     let (gateway_tx, gateway_rx) = mpsc::channel(QUEUE);
     let (model_tx, model_rx) = mpsc::channel(QUEUE);
     let (assignment_tx, assignment_rx) = mpsc::channel(QUEUE);
-    let router = Router::new(stores.clone(), works, gateway_tx, model_tx, assignment_tx);
+    let router = Router::new(stores.clone(), fresh.clone(), works, gateway_tx, model_tx, assignment_tx);
 
     let (models, assignments) = (stores.models_by_gateway.clone(), stores.assignments_by_gateway.clone());
     let own = |_: &AIGateway, _: bool| ();
@@ -198,8 +201,8 @@ pub(crate) fn start(
     metadata::<HorizontalPodAutoscaler>(client, scope, &router, tasks, "HorizontalPodAutoscaler", What::Children);
     metadata::<NetworkPolicy>(client, scope, &router, tasks, "NetworkPolicy", What::Children);
     metadata::<Ingress>(client, scope, &router, tasks, "Ingress", What::Children);
-    metadata::<Secret>(client, scope, &router, tasks, "Secret", What::Inputs);
-    metadata::<ConfigMap>(client, scope, &router, tasks, "ConfigMap", What::Inputs);
+    metadata::<Secret>(client, scope, &router, tasks, "Secret", What::Inputs(Kind::Secret));
+    metadata::<ConfigMap>(client, scope, &router, tasks, "ConfigMap", What::Inputs(Kind::ConfigMap));
     (stores, Wakes { gateways: gateway_rx, models: model_rx, assignments: assignment_rx }, router)
 }
 
@@ -255,11 +258,15 @@ fn primary<K, F>(
                 let own = before.is_none_or(|before| before.own != now.own);
                 let declared = before.is_none_or(|before| before.declared != now.declared);
                 let state = before.is_none_or(|before| before.state != now.state);
+                let to_models = before.is_none_or(|before| before.for_models != now.for_models);
+                let to_assignments = before.is_none_or(|before| before.for_assignments != now.for_assignments);
                 if !deleted {
                     seen.insert(key, now);
                 }
-                if own || declared || state {
-                    changed(router.clone(), Touched { object, former, own: own && !deleted, declared, state }).await;
+                if own || declared || state || to_models || to_assignments {
+                    let own = own && !deleted;
+                    let touched = Touched { object, former, own, declared, state, to_models, to_assignments };
+                    changed(router.clone(), touched).await;
                 }
             }
         }
@@ -317,7 +324,7 @@ fn metadata<K>(
 {
     let config = match what {
         What::Children => watcher::Config::default().page_size(PAGE).labels(GATEWAY_LABEL),
-        What::Inputs => watcher::Config::default().page_size(PAGE),
+        What::Inputs(_) => watcher::Config::default().page_size(PAGE),
     };
     for api in scope.apis::<PartialObjectMeta<K>>(client) {
         let router = router.clone();
@@ -333,12 +340,12 @@ fn metadata<K>(
                     }
                 };
                 for gateway in children.take(&event) {
-                    router.child_changed(gateway).await;
+                    router.child_changed(gateway);
                 }
-                if let (What::Inputs, Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) =
+                if let (What::Inputs(kind), Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) =
                     (what, event)
                 {
-                    router.input_changed(name, &object).await;
+                    router.input_changed(kind, &object).await;
                 }
             }
             name
@@ -352,5 +359,5 @@ enum What {
     /// The operator makes such objects; they carry its label.
     Children,
     /// Our kinds refer to such objects, and the operator makes some too.
-    Inputs,
+    Inputs(Kind),
 }

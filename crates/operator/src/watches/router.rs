@@ -1,8 +1,8 @@
 //! Who is reconciled when what changes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use duo_core::inputs;
@@ -14,21 +14,59 @@ use tokio::sync::{mpsc, watch};
 
 use super::Stores;
 use crate::context::told_home;
+use crate::fresh::Fresh;
 
 #[derive(Clone)]
 pub(crate) struct Router {
     pub(super) stores: Stores,
+    fresh: Fresh,
     /// Whether anybody is to be woken.
     pub(super) works: watch::Receiver<bool>,
     pub(super) gateways: mpsc::Sender<ObjectRef<AIGateway>>,
     pub(super) models: mpsc::Sender<ObjectRef<SelfHostedModel>>,
     pub(super) assignments: mpsc::Sender<ObjectRef<FeatureAssignment>>,
-    /// Gateways that will be woken in a moment.
-    soon: Arc<Mutex<HashSet<ObjectRef<AIGateway>>>>,
+    /// Gateways that will be woken, or were woken last, then.
+    soon: Arc<Mutex<HashMap<Soon, Instant>>>,
 }
 
-/// What a gateway tells of its models and assignments need not be new to the second: thirty of them come up one by one.
-const SOON: Duration = Duration::from_secs(1);
+type Soon = (ObjectRef<AIGateway>, Why);
+
+/// Why a gateway is woken a moment later, once for all that happens until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Why {
+    /// Its models and assignments: thirty of them come up one by one.
+    Dependents,
+    /// Its child objects: a Deployment and its pods change a dozen times while they come up.
+    Children,
+}
+
+impl Why {
+    /// How long others are waited for.
+    fn wait(self) -> Duration {
+        match self {
+            Self::Dependents => Duration::from_secs(1),
+            Self::Children => Duration::from_millis(200),
+        }
+    }
+
+    /// How long after the last time at least.
+    fn pause(self) -> Duration {
+        match self {
+            Self::Dependents => Duration::from_secs(5),
+            Self::Children => Duration::from_millis(500),
+        }
+    }
+}
+
+/// When to wake, if that is not settled already. `last`: when it was done last, or will be.
+fn due(last: Option<Instant>, now: Instant, why: Why) -> Option<Instant> {
+    let soon = now + why.wait();
+    match last {
+        Some(last) if last > now => None,
+        Some(last) => Some(soon.max(last + why.pause())),
+        None => Some(soon),
+    }
+}
 
 /// An object of ours that came, changed or went, and whom that concerns.
 pub(super) struct Touched<K> {
@@ -39,8 +77,12 @@ pub(super) struct Touched<K> {
     pub(super) own: bool,
     /// Who reads what is declared.
     pub(super) declared: bool,
-    /// Who reads what became of it.
+    /// Who reads what became of it: gateways, and those who claim the same.
     pub(super) state: bool,
+    /// Models that read what became of it.
+    pub(super) to_models: bool,
+    /// Assignments that do.
+    pub(super) to_assignments: bool,
 }
 
 impl<K> Touched<K> {
@@ -53,12 +95,13 @@ impl<K> Touched<K> {
 impl Router {
     pub(super) fn new(
         stores: Stores,
+        fresh: Fresh,
         works: watch::Receiver<bool>,
         gateways: mpsc::Sender<ObjectRef<AIGateway>>,
         models: mpsc::Sender<ObjectRef<SelfHostedModel>>,
         assignments: mpsc::Sender<ObjectRef<FeatureAssignment>>,
     ) -> Self {
-        Self { stores, works, gateways, models, assignments, soon: Arc::default() }
+        Self { stores, fresh, works, gateways, models, assignments, soon: Arc::default() }
     }
 
     /// Wakes everything once, the resources of a gateway together: they share looks at their GitLab. What belongs to a
@@ -95,15 +138,25 @@ impl Router {
     }
 
     /// Wakes a gateway in a moment, once for all that happens until then.
-    fn wake_gateway_soon(&self, gateway: ObjectRef<AIGateway>) {
-        let first = self.soon.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone());
-        if first && *self.works.borrow() {
-            let router = self.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(SOON).await;
-                router.soon.lock().unwrap_or_else(PoisonError::into_inner).remove(&gateway);
-                router.wake_gateway(gateway).await;
-            });
+    fn wake_gateway_soon(&self, gateway: ObjectRef<AIGateway>, why: Why) {
+        let key = (gateway, why);
+        let mut soon = self.soon.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(due) = due(soon.get(&key).copied(), Instant::now(), why).filter(|_| *self.works.borrow()) else {
+            return;
+        };
+        soon.insert(key.clone(), due);
+        let router = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(due.into()).await;
+            router.wake_gateway(key.0).await;
+        });
+    }
+
+    /// Lets go of what is known of a gateway that is gone.
+    fn forget(&self, gateway: &ObjectRef<AIGateway>) {
+        let mut soon = self.soon.lock().unwrap_or_else(PoisonError::into_inner);
+        for why in [Why::Dependents, Why::Children] {
+            soon.remove(&(gateway.clone(), why));
         }
     }
 
@@ -120,13 +173,21 @@ impl Router {
     }
 
     pub(super) async fn gateway_changed(self, touched: Touched<AIGateway>) {
-        let Touched { object: gateway, own, declared, state, .. } = &touched;
+        let Touched { object: gateway, own, declared, state, to_models, to_assignments, .. } = &touched;
         let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
         if *own {
             self.wake_gateway(ObjectRef::from_obj(gateway.as_ref())).await;
         }
+        if self.stores.gateways.get(&ObjectRef::from_obj(gateway.as_ref())).is_none() {
+            self.forget(&ObjectRef::from_obj(gateway.as_ref()));
+        }
+        if *declared || *to_models {
+            self.wake_models(&namespace, &name).await;
+        }
+        if *declared || *to_assignments {
+            self.wake_assignments(&namespace, &name).await;
+        }
         if *declared || *state {
-            self.wake_dependents(&namespace, &name).await;
             // Another gateway for the same GitLab may take over when this one goes.
             let homes: Vec<_> = touched.both().map(told_home).collect();
             for other in self.stores.gateways.state() {
@@ -152,17 +213,20 @@ impl Router {
         }
     }
 
-    async fn wake_dependents(&self, namespace: &str, gateway: &str) {
+    async fn wake_models(&self, namespace: &str, gateway: &str) {
         for model in self.stores.models_of(namespace, gateway) {
             self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
         }
+    }
+
+    async fn wake_assignments(&self, namespace: &str, gateway: &str) {
         for item in self.stores.assignments_of(namespace, gateway) {
             self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
         }
     }
 
     pub(super) async fn model_changed(self, touched: Touched<SelfHostedModel>) {
-        let Touched { object: model, own, declared, state, .. } = &touched;
+        let Touched { object: model, own, declared, state, to_assignments, .. } = &touched;
         let (namespace, gateway) = (model.namespace().unwrap_or_default(), model.spec.gateway_ref.name.clone());
         if *own {
             self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
@@ -170,10 +234,10 @@ impl Router {
         if *declared {
             self.wake_gateway(ObjectRef::new(&gateway).within(&namespace)).await;
         } else if *state {
-            self.wake_gateway_soon(ObjectRef::new(&gateway).within(&namespace));
+            self.wake_gateway_soon(ObjectRef::new(&gateway).within(&namespace), Why::Dependents);
         }
         if *declared || *state {
-            // Siblings whose claim lost may win now; assignments wait for the model's id.
+            // Siblings whose claim lost may win now.
             for other in self.stores.models_of(&namespace, &gateway) {
                 let contends = touched.both().any(|model| {
                     other.spec.display_name == model.spec.display_name || other.spec.identifier == model.spec.identifier
@@ -182,6 +246,8 @@ impl Router {
                     self.wake_model(ObjectRef::from_obj(other.as_ref())).await;
                 }
             }
+        }
+        if *declared || *to_assignments {
             for item in self.stores.assignments_of(&namespace, &gateway) {
                 if item.spec.model_ref.as_ref().is_some_and(|reference| reference.name == model.name_any()) {
                     self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
@@ -197,10 +263,10 @@ impl Router {
         }
         if *declared || *state {
             let (namespace, gateway) = (item.namespace().unwrap_or_default(), item.spec.gateway_ref.name.clone());
-            self.wake_gateway_soon(ObjectRef::new(&gateway).within(&namespace));
+            self.wake_gateway_soon(ObjectRef::new(&gateway).within(&namespace), Why::Dependents);
             let models: BTreeSet<_> =
                 touched.both().filter_map(|item| Some(&item.spec.model_ref.as_ref()?.name)).collect();
-            for name in models {
+            for name in models.into_iter().filter(|_| *declared) {
                 self.wake_model(ObjectRef::new(name).within(&namespace)).await;
             }
             for other in self.stores.assignments_of(&namespace, &gateway) {
@@ -215,23 +281,25 @@ impl Router {
     }
 
     /// A child object of this gateway came, changed or went.
-    pub(super) async fn child_changed(&self, gateway: ObjectRef<AIGateway>) {
-        self.wake_gateway(gateway).await;
+    pub(super) fn child_changed(&self, gateway: ObjectRef<AIGateway>) {
+        self.wake_gateway_soon(gateway, Why::Children);
     }
 
     pub(super) async fn input_changed<K: Resource<DynamicType = ()> + Sync>(
         &self,
-        kind: &str,
+        kind: inputs::Kind,
         input: &PartialObjectMeta<K>,
     ) {
         let (namespace, name) = (input.namespace().unwrap_or_default(), input.name_any());
+        self.fresh.changed(kind, &namespace, &name);
         let mut woken: Vec<String> = Vec::new();
         for gateway in self.stores.gateways.state() {
             if gateway.namespace().as_deref() == Some(&namespace)
                 && refers(&inputs::gateway_references(&gateway.spec), kind, &name)
             {
                 woken.push(gateway.name_any());
-                self.wake_dependents(&namespace, &gateway.name_any()).await;
+                self.wake_models(&namespace, &gateway.name_any()).await;
+                self.wake_assignments(&namespace, &gateway.name_any()).await;
             }
         }
         for model in self.stores.models.state() {
@@ -248,6 +316,22 @@ impl Router {
     }
 }
 
-fn refers(references: &[(inputs::Kind, String)], kind: &str, name: &str) -> bool {
-    references.iter().any(|(of, object)| of.name() == kind && object == name)
+fn refers(references: &[(inputs::Kind, String)], kind: inputs::Kind, name: &str) -> bool {
+    references.iter().any(|(of, object)| *of == kind && object == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_change_is_told_soon_and_many_are_told_together() {
+        let now = Instant::now();
+        let (why, second) = (Why::Dependents, Duration::from_secs(1));
+        let first = due(None, now, why).unwrap();
+        assert_eq!(first, now + second);
+        assert_eq!(due(Some(first), now + second / 2, why), None, "it will be woken anyway");
+        assert_eq!(due(Some(first), first + second, why), Some(first + 5 * second), "others will follow");
+        assert_eq!(due(Some(first), first + 60 * second, why), Some(first + 61 * second));
+    }
 }
