@@ -9,6 +9,7 @@ mod memory;
 mod phases;
 mod pods;
 mod program;
+mod served;
 mod table;
 
 use std::error::Error;

@@ -14,6 +14,7 @@ use crate::cluster::{self, Names, Readiness};
 use crate::gitlabs::{GitLabs, Marks};
 use crate::pods::Pods;
 use crate::program::Operator;
+use crate::served::Served;
 use crate::table::Table;
 use crate::{Arguments, Fallible, memory, say};
 
@@ -82,6 +83,7 @@ impl Scene<'_> {
 
     async fn cold_start(&self, table: &mut Table) -> Fallible<Operator> {
         let (marks, audit) = (self.gitlabs.mark(), self.control_plane.mark().await?);
+        let served = Served::now(self.control_plane).await?;
         let mut operator = Operator::start(self.control_plane, self.arguments).await?;
         loop {
             let waited = self.readiness.until(self.objects, Duration::from_secs(10)).await;
@@ -116,6 +118,7 @@ impl Scene<'_> {
         let writes = self.writes(audit).await?;
         let by_kind = summary(&writes);
         say(&format!("API server: {by_kind:?}"));
+        say(&Served::now(self.control_plane).await?.since(&served));
         table.add(
             "cold start: writes to the API server per object",
             "",
