@@ -33,8 +33,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A look this old is new enough to write by: own writes since are in it, and GitLab refuses what others made impossible.
 const FRESH: Duration = Duration::from_secs(3);
-/// Models that are made within this time share one look.
-const TOGETHER: Duration = Duration::from_secs(1);
 /// A reconcile that waits longer for a look that another began makes room for others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -234,10 +232,10 @@ impl Session {
         self.observe(FRESH).await
     }
 
-    /// What GitLab holds now, to decide whether a model is made: models that come up together share the look. GitLab
-    /// refuses a name that was taken since.
-    pub(crate) async fn observe_to_create(&self) -> Result<Arc<Instance>, duo_gitlab::Error> {
-        self.observe(TOGETHER).await
+    /// What GitLab held at some moment since `began`, with what was written here since: models that come up together share
+    /// the look by which they are made.
+    pub(crate) async fn observe_since(&self, began: Instant) -> Result<Arc<Instance>, duo_gitlab::Error> {
+        self.look(Wanted { asked: Instant::now(), max_age: Duration::ZERO, since: Some(began) }).await
     }
 
     async fn look(&self, wanted: Wanted) -> Result<Arc<Instance>, duo_gitlab::Error> {

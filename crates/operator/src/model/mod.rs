@@ -8,6 +8,7 @@ mod sync;
 mod token;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use duo_api::condition::{ACCEPTED, SYNCED};
 use duo_api::model::SelfHostedModelStatus;
@@ -24,6 +25,7 @@ use crate::report::{Event, Report};
 
 /// What a pass found out.
 struct Outcome {
+    began: Instant,
     findings: Vec<Finding>,
     events: Vec<Event>,
     gitlab_id: Option<String>,
@@ -37,6 +39,7 @@ struct Outcome {
 
 /// Brings GitLab to what one SelfHostedModel declares.
 pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Result<Next, Error> {
+    let began = Instant::now();
     let namespace = model.namespace().unwrap_or_default();
     let gateway = ctx.gateway(&namespace, &model.spec.gateway_ref.name);
     let deleted = model.metadata.deletion_timestamp.is_some();
@@ -65,6 +68,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
     }
     let before = live.status.clone().unwrap_or_default();
     let mut outcome = Outcome {
+        began,
         findings: Vec::new(),
         events: warnings(&live, &before),
         gitlab_id: before.gitlab_id.clone(),

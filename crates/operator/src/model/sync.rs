@@ -122,10 +122,10 @@ async fn sync(
     let mut instance = seen;
     if let Some(operation) = plan::plan_model(&matched_in(instance), &desired) {
         // What is about to be written is decided on a look of a moment ago that has all writes of this process in it; a
-        // create on one that began just now or for a sibling's create a moment ago, for the name may be somebody else's
-        // since.
+        // create on one that began in this pass, for the name may be somebody else's since.
         let creates = matches!(operation, Operation::CreateModel(_));
-        let looked = if creates { session.observe_to_create().await } else { session.observe_to_write().await };
+        let looked =
+            if creates { session.observe_since(outcome.began).await } else { session.observe_to_write().await };
         fresh = match looked {
             Ok(instance) => instance,
             Err(error) => {
