@@ -51,8 +51,8 @@ pub enum Form {
     Certificates,
     /// A PEM private key that belongs to the certificate in this file.
     KeyOf(&'static str),
-    /// A JSON object.
-    Json,
+    /// The JSON key file of a Google service account.
+    ServiceAccountKey,
 }
 
 /// One value that becomes a file.
@@ -134,7 +134,7 @@ pub fn of_gateway(spec: &AIGatewaySpec) -> Vec<Input> {
     let vertex = spec.providers.as_ref().and_then(|providers| providers.vertex_ai.as_ref());
     if let Some(reference) = vertex.and_then(|vertex| vertex.credentials_secret_ref.as_ref()) {
         let field = "spec.providers.vertexAI.credentialsSecretRef";
-        inputs.push(secret_key(field, reference, VERTEX_CREDENTIALS.to_owned(), Form::Json));
+        inputs.push(secret_key(field, reference, VERTEX_CREDENTIALS.to_owned(), Form::ServiceAccountKey));
     }
     inputs
 }

@@ -80,7 +80,7 @@ impl Active {
         };
         let overall = seconds(config.and_then(|config| config.request_timeout_seconds)).unwrap_or(DEFAULT_TIMEOUT);
         let first_byte = seconds(config.and_then(|config| config.first_byte_timeout_seconds)).unwrap_or(overall);
-        let common = providers::common(settings, mounted, &way)?;
+        let common = providers::common(settings, mounted, &way, previous.is_none())?;
         let clients = Arc::new(Clients::new(common, previous.map(|old| &*old.upstream))?);
         let rules = rules(settings, mounted, previous.map_or(0, |old| old.rules.epoch + 1))?;
         let directory = directory(settings, mounted, &clients, previous.map(|old| &old.directory))?;

@@ -11,8 +11,17 @@ use crate::neighbours::{proxy, recorder};
 use crate::scene::{change, complete, completes, data, declare, hash, on, on_bedrock, statuses, vllm, world};
 
 const MODEL: &str = "SelfHostedModel";
-/// The key of no service account: its form is all that counts here.
-const RSA: &str = include_str!("../../../crates/gateway/tests/data/plain-key.pem");
+/// An RSA key: one that the operator made for the gateway does for a service account, too.
+async fn rsa(world: &World) -> String {
+    let api: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(world.client.clone(), &world.namespace);
+    loop {
+        let secret = api.get_opt("duo-credentials").await.expect("the API server answers");
+        match secret.and_then(|secret| secret.data?.remove("signing-key.pem")) {
+            Some(key) => return String::from_utf8(key.0).expect("PEM"),
+            None => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+        }
+    }
+}
 
 /// Paths of the calls of a server, the newest last.
 fn paths(server: &openai::Handle) -> Vec<String> {
@@ -105,7 +114,6 @@ async fn long_beginnings_are_kept_by_the_providers_cache_unless_that_is_switched
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an RSA key for its service account: plain-key.pem is none, and the gateway refuses it"]
 async fn models_on_vertex_ai_answer_with_the_service_accounts_token() {
     let world = world(Options::default(), &json!({})).await;
     let token = "ya29.vertex-access-token";
@@ -118,7 +126,7 @@ async fn models_on_vertex_ai_answer_with_the_service_accounts_token() {
     let (gpt, claude) =
         (recorder("application/json", gpt.to_string()).await, recorder("application/json", claude.to_string()).await);
     let key = json!({
-        "type": "service_account", "project_id": "company-ai", "private_key_id": "k", "private_key": RSA,
+        "type": "service_account", "project_id": "company-ai", "private_key_id": "k", "private_key": rsa(&world).await,
         "client_email": "duo@company-ai.iam.gserviceaccount.com", "token_uri": format!("http://{}/token", google.addr),
     });
     data(&world, "Secret", "vertex", &[("key.json", &key.to_string())]).await;
@@ -147,6 +155,47 @@ async fn models_on_vertex_ai_answer_with_the_service_accounts_token() {
     assert!(asked.lines().next().unwrap_or_default().contains(path), "{asked}");
     assert_eq!(google.seen.all().len(), 1, "one token for both");
     world.no_secret_is_told(&[token.to_owned()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_key_of_vertex_ai_is_told_and_takes_no_other_model_with_it() {
+    let (world, server) = (world(Options::default(), &json!({})).await, vllm().await);
+    declare(&world, "code", &on(&server, &json!({})), &["CodeCompletions"]).await;
+    completes(&world).await;
+    let served = hash(&world).await;
+    data(
+        &world,
+        "Secret",
+        "vertex",
+        &[("key.json", "{\"type\": \"service_account\", \"private_key\": \"word-of-a-key\"")],
+    )
+    .await;
+    let settings = json!({"providers": {"vertexAI": {
+        "project": "company-ai", "location": "europe-west1",
+        "credentialsSecretRef": {"name": "vertex", "key": "key.json"},
+    }}});
+    world.patch("AIGateway", "duo", json!({ "spec": settings })).await.expect("the change is admitted");
+    let object = world
+        .until("AIGateway", "duo", "the key is refused", |gateway| {
+            let (status, _, message) = duo_e2e::wait::condition(gateway, "ConfigAccepted");
+            status != "True" && message.contains("not a JSON object")
+        })
+        .await;
+    let (_, _, message) = duo_e2e::wait::condition(&object, "ConfigAccepted");
+    for word in ["credentialsSecretRef", "vertex", "key.json", "gcloud iam service-accounts keys create"] {
+        assert!(message.contains(word), "{word} is not told: {message}");
+    }
+    assert_eq!(duo_e2e::wait::condition(&object, "Stalled").1, "SecretInvalid", "{object:#}");
+    // The pods keep what they served, and go on.
+    assert_eq!(hash(&world).await, served);
+    completes(&world).await;
+    world.no_secret_is_told(&["word-of-a-key".to_owned()]).await;
+    let key = json!({
+        "type": "service_account", "private_key": rsa(&world).await, "client_email": "duo@c.iam.gserviceaccount.com",
+    });
+    data(&world, "Secret", "vertex", &[("key.json", &key.to_string())]).await;
+    world.until_ready("AIGateway", "duo").await;
+    completes(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

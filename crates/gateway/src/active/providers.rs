@@ -11,8 +11,14 @@ use crate::upstream::google::Source;
 use crate::upstream::way::{ClientCertificate, ProxyChoice, Way};
 use crate::upstream::{Common, Vertex};
 
-/// `way` is the one to GitLab; model servers may ask for a client certificate on top.
-pub(super) fn common(settings: &Settings, mounted: Option<&Mounted>, way: &Way) -> Result<Common, LoadError> {
+/// `way` is the one to GitLab; model servers may ask for a client certificate on top. `first`: there is no configuration in
+/// force that could be kept.
+pub(super) fn common(
+    settings: &Settings,
+    mounted: Option<&Mounted>,
+    way: &Way,
+    first: bool,
+) -> Result<Common, LoadError> {
     let providers = mounted.map(|mounted| &mounted.config.providers);
     let declared = providers.and_then(|providers| providers.bedrock.as_ref());
     let guardrail = declared.and_then(|bedrock| bedrock.guardrail.clone());
@@ -26,7 +32,7 @@ pub(super) fn common(settings: &Settings, mounted: Option<&Mounted>, way: &Way) 
         bedrock: bedrock(settings, mounted)?,
         guardrail: guardrail.or_else(|| settings.providers.guardrail.clone()),
         azure_api_version: settings.providers.azure_api_version.clone().filter(|_| mounted.is_none()),
-        vertex: vertex(settings, mounted)?,
+        vertex: vertex(settings, mounted, first)?,
     })
 }
 
@@ -94,7 +100,7 @@ fn credentials(mounted: &Mounted) -> Result<Credentials, LoadError> {
     })
 }
 
-fn vertex(settings: &Settings, mounted: Option<&Mounted>) -> Result<Option<Vertex>, LoadError> {
+fn vertex(settings: &Settings, mounted: Option<&Mounted>, first: bool) -> Result<Option<Vertex>, LoadError> {
     let metadata = || match &settings.providers.gce_metadata_host {
         Some(host) => Source::Metadata(host.clone()),
         None => Source::metadata(),
@@ -106,7 +112,15 @@ fn vertex(settings: &Settings, mounted: Option<&Mounted>) -> Result<Option<Verte
     let declared = mounted.and_then(|mounted| Some((mounted, mounted.config.providers.vertex_ai.as_ref()?)));
     if let Some((mounted, declared)) = declared {
         let source = match &declared.credentials_file {
-            Some(file) => key(file, mounted.secret(file)?)?.0,
+            Some(file) => match (key(file, mounted.secret(file)?), first) {
+                (Ok((source, _)), _) => source,
+                // Only its own models fail, each call with this problem; not to start would take all others with them.
+                (Err(problem), true) => {
+                    tracing::error!(%problem, "models on Vertex AI cannot be called");
+                    Source::Key(mounted.secret(file)?)
+                }
+                (Err(problem), false) => return Err(problem),
+            },
             None => metadata(),
         };
         return Ok(Some(Vertex {

@@ -115,10 +115,25 @@ async fn a_refused_or_missing_token_is_told_without_the_key() {
     assert!(!refused.contains("PRIVATE KEY"), "{refused}");
 }
 
-#[test]
-fn a_file_that_is_no_service_accounts_key_is_refused_by_name() {
+#[tokio::test]
+async fn a_file_that_is_no_service_accounts_key_is_refused_by_name_and_at_the_start_fails_its_own_models_only() {
     let other = json!({"type": "authorized_user", "refresh_token": "secret-thing"}).to_string();
     for (content, wanted) in [(other.as_str(), "authorized_user"), ("nonsense", "JSON key file")] {
+        let server = Recorder::start(|_| Reply::json(include_str!("answers/openai.json"))).await;
+        let second = format!(
+            "{}\n         - {{name: v, family: general, identifier: custom_openai/x, endpoint: '{}/v1'}}",
+            config("http://x", ", credentialsFile: g.json")
+                .replace("models: [{", "models:\n         - {")
+                .replace("}]", "}"),
+            server.url
+        );
+        // Nothing could be kept: the other models are served.
+        let stand = Stand::new(&second, &[("g.json", content)]);
+        let error = complete(stand.place(), conversation()).await.unwrap_err().to_string();
+        assert!(error.starts_with("401: ") && error.contains(wanted), "{error}");
+        assert!(!error.contains("secret-thing"), "{error}");
+        complete(&stand.places[1], conversation()).await.unwrap();
+
         let folder = crate::support::config_folder(
             &format!("gitlab: {{url: 'http://g'}}\n{}", config("http://x", ", credentialsFile: g.json")),
             "",
@@ -127,7 +142,8 @@ fn a_file_that_is_no_service_accounts_key_is_refused_by_name() {
         );
         let (mounted, _) = duo_gateway::config_store::Mounted::load(&folder.path().join("config.yaml")).unwrap();
         let settings = crate::support::world::settings("http://g");
-        let error = duo_gateway::active::Active::build(&settings, Some(&mounted), None).err().unwrap().to_string();
+        let built = duo_gateway::active::Active::build(&settings, Some(&mounted), Some(&stand.active));
+        let error = built.err().expect("what is in force is kept").to_string();
         assert!(error.contains("g.json") && error.contains(wanted), "{error}");
         assert!(!error.contains("secret-thing"), "{error}");
     }
