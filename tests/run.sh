@@ -41,7 +41,7 @@ lane() {
 }
 # The longest first; each suite of tests/Cargo.toml is in one of the two.
 one=(faults settings adoption drift removal deletion plan)
-other=(edits health traps workload breaks bad_input rotation article crash api_rules)
+other=(edits health traps workload breaks bad_input rotation article crash shards api_rules)
 diff <(printf '%s\n' "${one[@]}" "${other[@]}" | sort) <(grep -A1 '^\[\[test\]\]' tests/Cargo.toml | sed -n 's/^name = "\(.*\)"/\1/p' | sort) ||
     { echo "tests/run.sh and tests/Cargo.toml name different suites" >&2; exit 1; }
 lane "${one[@]}" &

@@ -32,6 +32,10 @@ pub const SIGNING_KEYS_ROTATED_AT: &str = "duo.selfhosted.dev/signing-keys-rotat
 pub const CONFIG_HASH: &str = "duo.selfhosted.dev/config-hash";
 /// On AIGateways: the shard of the operator that works on it and on all that belongs to it.
 pub const SHARD: &str = "duo.selfhosted.dev/shard";
+/// On an operator's Lease: the label selector of the AIGateways that its holder takes; empty: all.
+pub const SHARD_SELECTOR: &str = "duo.selfhosted.dev/shard-selector";
+/// On an operator's Lease: the namespaces that its holder watches, by commas; empty: all.
+pub const SHARD_NAMESPACES: &str = "duo.selfhosted.dev/shard-namespaces";
 /// On FeatureAssignments: comma-separated features that this object has set in GitLab, with `:disabled` or `:vendored`
 /// after those that it gave no model. Written before the first write to
 /// GitLab, so that a feature that is taken out of the spec is unassigned even when the status is lost.

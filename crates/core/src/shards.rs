@@ -2,8 +2,16 @@
 //!
 //! An operator with a label selector is a shard. It notes its name on each gateway before it works on it, under the
 //! gateway's resource version: of two shards whose selectors overlap, one comes first and the other leaves the gateway
-//! alone. When labels move a gateway to another shard, the first lets go of it once its last calls must have ended, and
-//! removes its note. The note of a shard that is gone (its lease is free or has run out) binds nobody.
+//! alone. When labels move a gateway to another shard, the first lets go of it once nothing of it is worked on any more
+//! and its last calls must have ended, and removes its note. The note of a shard that is gone (its lease is free or has
+//! run out) binds nobody.
+//!
+//! What each operator takes stands on its lease ([`Scope`]). So one of them, the first by name, can say that nobody takes
+//! a gateway.
+
+use std::collections::BTreeMap;
+
+use crate::selector::Selector;
 
 /// The name of an operator without a selector; it notes nothing.
 pub const WHOLE: &str = "";
@@ -22,6 +30,8 @@ pub struct Seen<'a> {
     pub other_lives: bool,
     /// Seconds since the selector takes the gateway no more.
     pub gone_for: u64,
+    /// Something that belongs to it is worked on here at this moment.
+    pub busy: bool,
 }
 
 /// What to do with a gateway and all that belongs to it.
@@ -31,7 +41,7 @@ pub enum Turn {
     Work,
     /// Note the own name first.
     Take,
-    /// Do nothing more; the note stays until all calls must have ended.
+    /// Begin nothing more; the note stays until what was begun is done and all calls must have ended.
     Finish,
     /// Remove the note.
     Release,
@@ -41,16 +51,16 @@ pub enum Turn {
     Leave,
 }
 
-/// No call that began before the selector changed is under way after so many seconds.
+/// A call whose answer nobody waits for any more has ended after so many seconds.
 pub const FINISH_SECONDS: u64 = 15;
 
 /// Decides.
 pub fn turn(seen: Seen<'_>) -> Turn {
-    let Seen { me, matches, noted, other_lives, gone_for } = seen;
+    let Seen { me, matches, noted, other_lives, gone_for, busy } = seen;
     let noted = noted.filter(|name| !name.is_empty());
     let mine = noted == Some(me);
     match (matches, noted) {
-        (false, _) if mine && gone_for < FINISH_SECONDS => Turn::Finish,
+        (false, _) if mine && (busy || gone_for < FINISH_SECONDS) => Turn::Finish,
         (false, _) if mine => Turn::Release,
         (false, _) => Turn::Leave,
         (true, _) if mine => Turn::Work,
@@ -60,6 +70,62 @@ pub fn turn(seen: Seen<'_>) -> Turn {
         (true, Some(_)) if me == WHOLE => Turn::Release,
         (true, _) => Turn::Take,
     }
+}
+
+/// What an operator takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    selector: Option<Selector>,
+    namespaces: Vec<String>,
+}
+
+impl Scope {
+    /// No selector: all labels; no namespaces: all.
+    pub fn new(selector: Option<Selector>, namespaces: Vec<String>) -> Self {
+        Self { selector, namespaces }
+    }
+
+    /// As it stands on a lease; `None` for what another version may have written.
+    pub fn read(selector: &str, namespaces: &str) -> Option<Self> {
+        let selector = if selector.is_empty() { None } else { Some(selector.parse().ok()?) };
+        let namespaces = namespaces.split(',').filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect();
+        Some(Self { selector, namespaces })
+    }
+
+    /// Selector and namespaces, as [`Self::read`] takes them.
+    pub fn written(&self) -> (String, String) {
+        (self.selector.as_ref().map(ToString::to_string).unwrap_or_default(), self.namespaces.join(","))
+    }
+
+    /// Whether labels alone are taken.
+    pub fn takes_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector.as_ref().is_none_or(|selector| selector.matches(labels))
+    }
+
+    /// Whether objects of this namespace are seen.
+    pub fn watches(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|name| name == namespace)
+    }
+
+    /// Whether a gateway is taken.
+    pub fn takes(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+        self.watches(namespace) && self.takes_labels(labels)
+    }
+}
+
+/// An operator whose lease is held; `None`: its lease does not say what it takes.
+pub type Peer = (String, Option<Scope>);
+
+/// So long nobody takes a gateway until that is told: operators that start together see each other's leases one by one,
+/// and the next replica of one that died needs its lease first.
+pub const ORPHAN_SECONDS: u64 = 30;
+
+/// Whether no operator takes a gateway, and `me` is the one to say so: the first by name of those that see it. Of one
+/// that does not say what it takes, the best is thought.
+pub fn tells_of_orphan(me: &str, peers: &[Peer], namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+    let taken = peers.iter().any(|(_, scope)| scope.as_ref().is_none_or(|scope| scope.takes(namespace, labels)));
+    let seeing = peers.iter().filter(|(_, scope)| scope.as_ref().is_some_and(|scope| scope.watches(namespace)));
+    !taken && seeing.map(|(name, _)| name.as_str()).min() == Some(me)
 }
 
 #[cfg(test)]
@@ -88,7 +154,7 @@ mod tests {
             (WHOLE, true, Some("east"), false, 0, Release),
         ];
         for (me, matches, noted, other_lives, gone_for, expected) in cases {
-            let seen = Seen { me, matches, noted, other_lives, gone_for };
+            let seen = Seen { me, matches, noted, other_lives, gone_for, busy: false };
             assert_eq!(turn(seen), expected, "{seen:?}");
         }
     }
@@ -107,10 +173,59 @@ mod tests {
                         Some(name) => name == rival,
                         None => rival == WHOLE,
                     };
-                    turn(Seen { me, matches: true, noted, other_lives, gone_for: 0 }) == Turn::Work
+                    turn(Seen { me, matches: true, noted, other_lives, gone_for: 0, busy: false }) == Turn::Work
                 };
                 assert!(!(works(one, other) && works(other, one)), "{one:?} and {other:?} with {noted:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_shard_lets_go_only_when_nothing_is_under_way() {
+        for (gone_for, busy, expected) in [
+            (FINISH_SECONDS, true, Turn::Finish),
+            (600, true, Turn::Finish),
+            (FINISH_SECONDS - 1, false, Turn::Finish),
+            (FINISH_SECONDS, false, Turn::Release),
+        ] {
+            let seen = Seen { me: "east", matches: false, noted: Some("east"), other_lives: false, gone_for, busy };
+            assert_eq!(turn(seen), expected, "{seen:?}");
+        }
+    }
+
+    fn peer(name: &str, selector: &str, namespaces: &str) -> Peer {
+        (name.to_owned(), Scope::read(selector, namespaces))
+    }
+
+    #[test]
+    fn one_of_those_who_see_it_tells_of_a_gateway_that_nobody_takes() {
+        let north = BTreeMap::from([("shard".to_owned(), "north".to_owned())]);
+        let (east, west) = (peer("east", "shard=east", ""), peer("west", "shard=west", ""));
+        let cases = [
+            (vec![east.clone(), west.clone()], vec!["east"]),
+            (vec![west.clone(), east.clone()], vec!["east"]),
+            (vec![west.clone()], vec!["west"]),
+            (vec![east.clone(), west.clone(), peer("south", "shard!=east", "")], vec![]),
+            (vec![east.clone(), peer(WHOLE, "", "")], vec![]),
+            // one that does not look here is no help, and does not tell either
+            (vec![peer("a", "shard=north", "other"), east.clone(), west.clone()], vec!["east"]),
+            (vec![peer("a", "shard=east", "bank,other"), east.clone()], vec!["a"]),
+            // one of another version may take it
+            (vec![east.clone(), peer("new", "shard ~ north", "")], vec![]),
+        ];
+        for (peers, expected) in cases {
+            let tells = |me: &&str| tells_of_orphan(me, &peers, "bank", &north);
+            let told: Vec<&str> = ["a", "east", "new", "south", "west"].into_iter().filter(tells).collect();
+            assert_eq!(told, expected, "{peers:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_takes_is_read_as_it_was_written() {
+        for (selector, namespaces) in [("", ""), ("team in (a,b),!legacy", "one,two"), ("a=b", "one")] {
+            let scope = Scope::read(selector, namespaces).unwrap();
+            assert_eq!(scope.written(), (selector.to_owned(), namespaces.to_owned()));
+        }
+        assert_eq!(Scope::read("a b", ""), None);
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duo_core::shards::WHOLE;
+use duo_core::shards::{Scope, WHOLE};
 use duo_runtime::backoff::{Backoff, Curve};
 use duo_runtime::lease::{Config as LeaseConfig, Election, Leadership};
 use duo_runtime::metrics::Metrics;
@@ -71,6 +71,9 @@ pub enum RunError {
     /// The HTTP client for gateway pods cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Http(reqwest::Error),
+    /// The other shards would take it for dead.
+    #[error("a shard needs its lease, by which the others know that it lives; leave out --leader-elect=false")]
+    ShardWithoutLease,
     /// Another replica took over.
     #[error("the lease was lost; ending, so that two replicas never write")]
     LeaseLost,
@@ -104,11 +107,16 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     // A standby is ready too: it answers, and an update of the Deployment must not wait for the lease.
     let leases = args.leader_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned());
     let shard_name = args.shard_name.as_deref().unwrap_or(WHOLE);
+    let scope = Scope::new(args.shard_selector.clone(), args.watch_namespace.clone());
+    if args.shard_name.is_some() && !args.leader_elect {
+        return Err(RunError::ShardWithoutLease);
+    }
     let election = args.leader_elect.then(|| {
         let config = LeaseConfig::new(&leases, &shard::lease_name(shard_name));
+        let annotations = shard::lease_annotations(&scope);
         let health = health.clone();
         let alive = Arc::new(move || health.beat("election", SILENCE));
-        Election::start(kube.clone(), LeaseConfig { alive: Some(alive), ..config }, stop.clone())
+        Election::start(kube.clone(), LeaseConfig { alive: Some(alive), annotations, ..config }, stop.clone())
     });
     let leadership = election.as_ref().map_or_else(Leadership::always, Election::leadership);
     if election.is_some() {
@@ -132,7 +140,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     };
     let result = if leads {
         metrics.set_leader(true);
-        let shard = Shard::new(shard_name, args.shard_selector.clone(), kube.clone(), &leases);
+        let shard = Shard::new(shard_name, scope, kube.clone(), &leases);
         let lead = Lead { metrics: &metrics, health: &health, leadership, shard, watching, work };
         lead.run(&args, (kube, fresh), watches, stop).await
     } else {
@@ -195,7 +203,8 @@ impl Lead<'_> {
                 leadership.clone(),
                 Paces::new(resync, args.gitlab_calls_per_hour),
                 resync,
-            ),
+            )
+            .of_shard(args.shard_name.as_deref().unwrap_or(WHOLE)),
             fresh,
             stores: stores.clone(),
             shard,
@@ -236,6 +245,12 @@ impl Lead<'_> {
         watching.spawn(async move {
             router.wake_all().await;
             std::future::pending().await
+        });
+
+        let orphans = shard::watch_orphans(Arc::clone(&ctx), metrics.clone());
+        watching.spawn(async move {
+            orphans.await;
+            "looking for gateways without a shard"
         });
 
         let mut controllers = JoinSet::new();

@@ -36,6 +36,9 @@ const FRESH: Duration = Duration::from_secs(3);
 /// A reconcile that waits longer for a look that another began makes room for others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What this program calls itself to GitLab.
+const AGENT: &str = concat!("duo-operator/", env!("CARGO_PKG_VERSION"));
+
 /// Namespace and name of an AIGateway.
 pub(crate) type GatewayKey = (String, String);
 
@@ -88,6 +91,7 @@ pub(crate) struct Sessions {
     observer: duo_gitlab::CallObserver,
     leadership: Leadership,
     prepare: Option<Prepare>,
+    agent: String,
     paces: Paces,
     start: Instant,
     resync: Duration,
@@ -105,7 +109,13 @@ impl Sessions {
         resync: Duration,
     ) -> Self {
         let (open, schemas, start, prepare) = (Mutex::default(), SchemaCache::new(), Instant::now(), None);
-        Self { fresh, open, schemas, observer, leadership, prepare, paces, start, resync }
+        let agent = AGENT.to_owned();
+        Self { fresh, open, schemas, observer, leadership, prepare, agent, paces, start, resync }
+    }
+
+    /// Names the shard to GitLab, for its logs.
+    pub(crate) fn of_shard(self, name: &str) -> Self {
+        if name.is_empty() { self } else { Self { agent: format!("{AGENT} (shard {name})"), ..self } }
     }
 
     /// Hands each new client to `prepare`.
@@ -143,7 +153,7 @@ impl Sessions {
                 token: identity.token.clone(),
                 ca_bundle_pem: identity.ca_bundle.clone(),
                 request_timeout: CALL_TIMEOUT,
-                user_agent: concat!("duo-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
+                user_agent: self.agent.clone(),
             },
             self.schemas.clone(),
         )?

@@ -1,47 +1,48 @@
 //! Which gateways this operator works on; `duo_core::shards` decides, this finds out what it needs.
 
-use std::collections::HashMap;
+mod busy;
+mod orphans;
+mod peers;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use duo_api::AIGateway;
-use duo_api::annotations::SHARD;
-use duo_core::selector::Selector;
-use duo_core::shards::{Seen, Turn, WHOLE, turn};
-use k8s_openapi::api::coordination::v1::Lease;
+use duo_api::annotations::{SHARD, SHARD_NAMESPACES, SHARD_SELECTOR};
+use duo_core::shards::{Scope, Seen, Turn, WHOLE, turn};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use crate::error::{Error, Next};
+use crate::report::{Event, Reporter};
+use busy::Busy;
+pub(crate) use orphans::watch as watch_orphans;
+use peers::Peers;
 
 /// Name of the lease of an operator without a selector; a shard's name follows after a dash.
 const LEASE: &str = "duo-operator";
-/// A lease is looked at again after this time.
+/// A lease is looked at again after this time; so is a gateway that cannot be let go of yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How soon a gateway that another operator holds is looked at again.
-const HELD: Duration = Duration::from_secs(10);
+const HELD: Duration = Duration::from_secs(5);
 /// The next pass follows without a pause that anybody would notice.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// This operator's part.
 pub(crate) struct Shard {
     name: String,
-    selector: Option<Selector>,
+    scope: Scope,
     kube: kube::Client,
-    namespace: String,
-    /// Other operators' leases: their version, and since when that is the newest.
-    leases: Mutex<HashMap<String, Looked>>,
+    peers: Peers,
+    /// Everything is worked on, whatever is noted: nothing is written.
+    rehearses: bool,
+    busy: Busy,
     /// Gateways that the selector takes no more, by uid.
     leaving: Mutex<HashMap<String, Instant>>,
-}
-
-#[derive(Clone)]
-struct Looked {
-    at: Instant,
-    version: Option<String>,
-    since: Instant,
-    lives: bool,
+    /// Whose overlap with another's selector has been told, by uid.
+    told: Mutex<HashSet<String>>,
 }
 
 /// The name of a shard's lease.
@@ -49,39 +50,63 @@ pub(crate) fn lease_name(shard: &str) -> String {
     if shard == WHOLE { LEASE.to_owned() } else { format!("{LEASE}-{shard}") }
 }
 
+/// What a lease tells of what its holder takes.
+pub(crate) fn lease_annotations(scope: &Scope) -> std::collections::BTreeMap<String, String> {
+    let (selector, namespaces) = scope.written();
+    [(SHARD_SELECTOR, selector), (SHARD_NAMESPACES, namespaces)].map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 impl Shard {
-    /// `namespace`: that of the leases.
-    pub(crate) fn new(name: &str, selector: Option<Selector>, kube: kube::Client, namespace: &str) -> Self {
-        let (leases, leaving) = (Mutex::default(), Mutex::default());
-        Self { name: name.to_owned(), selector, kube, namespace: namespace.to_owned(), leases, leaving }
+    /// `leases`: their namespace.
+    pub(crate) fn new(name: &str, scope: Scope, kube: kube::Client, leases: &str) -> Self {
+        let peers = Peers::new(kube.clone(), leases);
+        let (busy, leaving, told) = (Busy::default(), Mutex::default(), Mutex::default());
+        Self { name: name.to_owned(), scope, kube, peers, rehearses: false, busy, leaving, told }
+    }
+
+    /// For a plan: whoever works on a gateway would do what is planned.
+    pub(crate) fn everything(kube: kube::Client) -> Self {
+        Self { rehearses: true, ..Self::new(WHOLE, Scope::default(), kube, "") }
     }
 
     fn takes(&self, gateway: Option<&AIGateway>) -> bool {
         let none = std::collections::BTreeMap::new();
-        let labels = gateway.map_or(&none, |gateway| gateway.labels());
-        self.selector.as_ref().is_none_or(|selector| selector.matches(labels))
+        self.scope.takes_labels(gateway.map_or(&none, |gateway| gateway.labels()))
+    }
+
+    /// Counts work on what belongs to a gateway until the guard is dropped. To be taken before it is asked whose the
+    /// gateway is.
+    pub(crate) fn begin(&self, namespace: &str, gateway: &str) -> busy::Guard {
+        self.busy.begin(namespace, gateway)
     }
 
     /// Whether what belongs to a gateway is worked on here. What belongs to none is like a gateway without labels.
     pub(crate) fn works_on(&self, gateway: Option<&AIGateway>) -> bool {
         let noted = gateway.and_then(|gateway| gateway.annotations().get(SHARD)).map_or(WHOLE, String::as_str);
-        self.takes(gateway) && (gateway.is_none() || noted == self.name)
+        self.rehearses || self.takes(gateway) && (gateway.is_none() || noted == self.name)
     }
 
     /// Takes, leaves or releases a gateway; `None`: work on it.
-    pub(crate) async fn turn(&self, gateway: &AIGateway) -> Result<Option<Next>, Error> {
+    pub(crate) async fn turn(&self, gateway: &AIGateway, reporter: &Reporter) -> Result<Option<Next>, Error> {
+        if self.rehearses {
+            return Ok(None);
+        }
         let noted = gateway.annotations().get(SHARD).map(String::as_str);
         let matches = self.takes(Some(gateway));
         let other = noted.unwrap_or(WHOLE);
-        let other_lives = matches && other != self.name && self.lives(other).await?;
+        let other_lives = matches && other != self.name && self.peers.lives(other).await?;
         let gone_for = self.leaving_for(gateway, matches);
-        Ok(match turn(Seen { me: &self.name, matches, noted, other_lives, gone_for }) {
+        let busy = self.busy.is(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
+        let turn = turn(Seen { me: &self.name, matches, noted, other_lives, gone_for, busy });
+        if turn != Turn::Held {
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&gateway.uid().unwrap_or_default());
+        }
+        Ok(match turn {
             Turn::Work => None,
             Turn::Leave => Some(Next::OnChange),
             Turn::Finish => Some(Next::After(LOOK_AGAIN)),
             Turn::Held => {
-                let (gateway, other) = (gateway.name_any(), if other == WHOLE { "without a selector" } else { other });
-                tracing::warn!(gateway, other, "another operator works on this gateway, too; their selectors overlap");
+                self.tell_of_overlap(gateway, other, reporter).await;
                 Some(Next::After(HELD))
             }
             Turn::Take => Some(self.note(gateway, Some(&self.name)).await?),
@@ -89,10 +114,34 @@ impl Shard {
         })
     }
 
+    /// Says once that two selectors take a gateway. One whose labels moved it here is held, too, until the other has let
+    /// go of it: that is no overlap.
+    async fn tell_of_overlap(&self, gateway: &AIGateway, other: &str, reporter: &Reporter) {
+        let moves = self.peers.scope(other).is_some_and(|scope| !scope.takes_labels(gateway.labels()));
+        let told = |set: &Mutex<HashSet<String>>| {
+            !set.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.uid().unwrap_or_default())
+        };
+        if moves || told(&self.told) {
+            return;
+        }
+        let name = |shard: &str| match shard {
+            WHOLE => "the operator without a selector".to_owned(),
+            shard => format!("shard {shard}"),
+        };
+        let text = format!(
+            "{} works on this gateway; {} would take it as well and leaves it alone. Let their selectors not overlap, or \
+             change the gateway's labels",
+            name(other),
+            name(&self.name)
+        );
+        tracing::warn!(namespace = gateway.namespace().unwrap_or_default(), gateway = gateway.name_any(), text);
+        reporter.event(gateway, &Event::warning("ShardsOverlap", text)).await;
+    }
+
     fn leaving_for(&self, gateway: &AIGateway, matches: bool) -> u64 {
         let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = gateway.uid().unwrap_or_default();
-        if matches || self.selector.is_none() {
+        if matches || gateway.annotations().get(SHARD) != Some(&self.name) {
             leaving.remove(&uid);
             return 0;
         }
@@ -109,26 +158,5 @@ impl Shard {
         let params = PatchParams::default();
         duo_runtime::call(what, api.patch(&gateway.name_any(), &params, &Patch::Merge(&patch))).await?;
         Ok(Next::After(AT_ONCE))
-    }
-
-    /// Whether another operator holds its lease, by this process's clock.
-    async fn lives(&self, other: &str) -> Result<bool, Error> {
-        let name = lease_name(other);
-        let before = self.leases.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
-        if let Some(before) = before.as_ref().filter(|before| before.at.elapsed() < LOOK_AGAIN) {
-            return Ok(before.lives);
-        }
-        let api: Api<Lease> = Api::namespaced(self.kube.clone(), &self.namespace);
-        let lease = duo_runtime::call(format!("get Lease {name}"), api.get_opt(&name)).await?;
-        let now = Instant::now();
-        let version = lease.as_ref().and_then(ResourceExt::resource_version);
-        let since = before.filter(|before| before.version == version).map_or(now, |before| before.since);
-        let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
-        let held = spec.holder_identity.is_some_and(|holder| !holder.is_empty());
-        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(15);
-        let lives = held && now.duration_since(since) < Duration::from_secs(seconds);
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        leases.insert(name, Looked { at: now, version, since, lives });
-        Ok(lives)
     }
 }

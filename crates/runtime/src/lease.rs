@@ -17,6 +17,7 @@ mod decision;
 mod properties;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -50,6 +51,8 @@ pub struct Config {
     pub retry: Duration,
     /// Between two looks of a candidate: so long a lease that is given back lies idle at most.
     pub poll: Duration,
+    /// Written on the lease by its holder, beside what others put there.
+    pub annotations: BTreeMap<String, String>,
     /// Called after each attempt, whatever came of it.
     pub alive: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -66,6 +69,7 @@ impl Config {
             renew_deadline: Duration::from_secs(10),
             retry: Duration::from_secs(2),
             poll: Duration::from_secs(1),
+            annotations: BTreeMap::new(),
             alive: None,
         }
     }

@@ -166,3 +166,55 @@ async fn the_installation_applies_client_side() {
     let base = programs::checkout("deploy/kustomize/base");
     run(control_plane, &["apply", "--dry-run=server", "-k", base.to_str().expect("a path")], None);
 }
+
+/// The operator's container in what `kubectl kustomize` prints for a folder.
+fn operators_container(control_plane: &ControlPlane, folder: &str) -> serde_json::Value {
+    use serde::Deserialize as _;
+    let printed = run(control_plane, &["kustomize", programs::checkout(folder).to_str().expect("a path")], None);
+    let objects = serde_yaml_ng::Deserializer::from_str(&printed)
+        .map(|document| serde_json::Value::deserialize(document).expect("YAML"))
+        .collect::<Vec<_>>();
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").expect("a Deployment");
+    deployment["spec"]["template"]["spec"]["containers"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_and_a_shard_beside_it_apply_and_name_settings_that_the_program_knows() {
+    let control_plane = control_plane().await;
+    let operator = programs::program("duo-operator");
+    let help = Command::new(&operator).args(["run", "--help"]).output().expect("the operator runs");
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    for folder in ["deploy/kustomize/base", "deploy/kustomize/shard"] {
+        let path = programs::checkout(folder);
+        let applied = run(control_plane, &["apply", "-k", path.to_str().expect("a path")], None);
+        assert!(applied.contains("deployment.apps/duo-operator"), "{folder}: {applied}");
+        let container = operators_container(control_plane, folder);
+        let mut command = Command::new(&operator);
+        for arg in container["args"].as_array().expect("arguments") {
+            command.arg(arg.as_str().expect("an argument"));
+        }
+        for variable in container["env"].as_array().expect("variables") {
+            let name = variable["name"].as_str().expect("a name");
+            assert!(help.contains(&format!("[env: {name}=")), "{folder}: the operator does not know {name}");
+            command.env(name, variable["value"].as_str().unwrap_or("duo-operator"));
+        }
+        // It gets as far as looking for its cluster: what stands in the manifest is understood.
+        let ended = command.env("KUBECONFIG", "/does/not/exist").output().expect("the operator ends");
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned() + &String::from_utf8_lossy(&ended.stdout);
+        assert_eq!(ended.status.code(), Some(1), "{folder}: {told}");
+        assert!(told.contains("/does/not/exist"), "{folder}: {told}");
+    }
+    // The shard's Lease is the one that its rights name.
+    let environment = operators_container(control_plane, "deploy/kustomize/shard")["env"].clone();
+    let shard = environment.as_array().and_then(|all| all.iter().find(|one| one["name"] == "SHARD_NAME")).cloned();
+    let lease =
+        format!("leases.coordination.k8s.io/duo-operator-{}", shard.expect("a name")["value"].as_str().expect("text"));
+    let service_account = "--as=system:serviceaccount:duo-operator:duo-operator";
+    for right in [["update", &lease], ["create", "leases.coordination.k8s.io"], ["list", "leases.coordination.k8s.io"]]
+    {
+        let answer =
+            run(control_plane, &["auth", "can-i", right[0], right[1], "-n", "duo-operator", service_account], None);
+        assert_eq!(answer.trim(), "yes", "{right:?}");
+    }
+    run(control_plane, &["delete", "deployment", "-n", "duo-operator", "--all", "--wait=false"], None);
+}

@@ -50,6 +50,8 @@ impl Outcome {
 /// Brings GitLab to what one FeatureAssignment declares.
 pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Result<Next, Error> {
     let namespace = item.namespace().unwrap_or_default();
+    // Counted before it is looked whose the gateway is: its shard does not let go of it in between.
+    let _busy = ctx.shard.begin(&namespace, &item.spec.gateway_ref.name);
     let gateway = ctx.gateway(&namespace, &item.spec.gateway_ref.name);
     let deleted = item.metadata.deletion_timestamp.is_some();
     // What goes after its gateway is let go of by any shard: there is nothing left to write to.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use duo_core::deletion::Patience;
 use duo_core::observed::Instance;
 use duo_core::plan::{self, Operation};
-use duo_core::shards::WHOLE;
 use duo_gitlab::Client;
 use duo_runtime::lease::Leadership;
 use duo_runtime::metrics::Metrics;
@@ -108,7 +107,7 @@ impl Stage {
                 &metrics,
             ),
             own,
-            shard: Shard::new(WHOLE, None, kube.clone(), ""),
+            shard: Shard::everything(kube.clone()),
             leadership,
             resync: RESYNC,
             patience: Patience::default(),

@@ -37,7 +37,9 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Brings the cluster and GitLab to what one AIGateway declares.
 pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<Next, Error> {
-    if let Some(next) = ctx.shard.turn(&gateway).await? {
+    if let Some(next) = ctx.shard.turn(&gateway, &ctx.reporter).await? {
+        // Whoever works on it asks GitLab by himself; its token is not kept here.
+        ctx.sessions.forget(&crate::session::key(&gateway)).await;
         return Ok(next);
     }
     if gateway.metadata.deletion_timestamp.is_some() {

@@ -41,6 +41,8 @@ struct Outcome {
 pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Result<Next, Error> {
     let began = Instant::now();
     let namespace = model.namespace().unwrap_or_default();
+    // Counted before it is looked whose the gateway is: its shard does not let go of it in between.
+    let _busy = ctx.shard.begin(&namespace, &model.spec.gateway_ref.name);
     let gateway = ctx.gateway(&namespace, &model.spec.gateway_ref.name);
     let deleted = model.metadata.deletion_timestamp.is_some();
     // What goes after its gateway is let go of by any shard: there is nothing left to write to.

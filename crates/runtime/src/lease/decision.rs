@@ -73,6 +73,9 @@ pub(super) fn next(decision: Decision, current: Option<Lease>, config: &Config, 
     if !existed {
         meta = metadata(config);
     }
+    if !config.annotations.is_empty() {
+        meta.annotations.get_or_insert_default().extend(config.annotations.clone());
+    }
     if decision != Decision::Renew {
         spec.acquire_time = micro(now);
         spec.lease_transitions = Some(if existed { spec.lease_transitions.unwrap_or(0).saturating_add(1) } else { 0 });

@@ -27,6 +27,9 @@ pub struct Entry {
     pub path: String,
     /// Login of the caller.
     pub user: Option<String>,
+    /// The caller's program, as it names itself.
+    #[serde(default)]
+    pub user_agent: Option<String>,
     /// GraphQL operation name as sent.
     pub operation_name: Option<String>,
     /// GraphQL root fields.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -167,6 +167,7 @@ impl<'a> Call<'a> {
             method: method.to_string(),
             path: path.to_owned(),
             user: caller.as_ref().ok().and_then(|caller| caller.user.as_ref()).map(|user| user.username.clone()),
+            user_agent: headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned),
             ..Entry::default()
         };
         if let Some(request) = &graphql {
