@@ -170,10 +170,12 @@ mod tests {
             (vec![view(Some("timeout"), Some(Check::Running))], False, "UpstreamFailing", "no answer in time"),
             (vec![view(Some("503"), failed)], False, "UpstreamFailing", "answered 503"),
             (vec![view(None, answered(10)), view(None, None)], True, "CheckPassed", ""),
-            (vec![view(None, answered(CHECK_COUNTS_SECONDS + 1))], True, "NoFailure", ""),
+            (vec![view(None, answered(86_400))], True, "CheckPassed", ""),
+            (vec![view(None, answered(86_401))], True, "NoFailure", ""),
             (vec![view(Some("403"), answered(10))], False, "UpstreamFailing", "403"),
         ];
         for (views, status, reason, words) in cases {
+            assert_eq!(views.iter().any(fails), status == False, "{views:?}");
             let finding = serving(&views, InForce { told: 2, have: 2 });
             assert_eq!((finding.status, finding.reason), (status, reason), "{views:?}");
             assert!(finding.message.contains(words), "{finding:?}");

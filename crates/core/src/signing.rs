@@ -95,6 +95,7 @@ mod tests {
             (Some("a"), state(None, None), 0, false, Step::Rest),
             (Some("a"), state(None, None), 0, true, Step::Swap),
             (Some("b"), state(Some("a"), Some(100)), 200, true, Step::Wait(end - 100)),
+            (Some("b"), state(Some("a"), Some(100)), end, true, Step::Wait(100)),
             (Some("b"), state(Some("a"), Some(100)), 100 + end, false, Step::Rest),
             (Some("b"), state(Some("a"), Some(100)), 100 + end, true, Step::Renew),
             (Some("b"), state(Some("a"), None), 100 + end, true, Step::Swap),
@@ -103,6 +104,11 @@ mod tests {
         ] {
             assert_eq!(step(requested, &state, now, settled), expected, "{requested:?} {state:?} {now} {settled}");
         }
+    }
+
+    #[test]
+    fn the_previous_key_checks_for_67_minutes() {
+        assert_eq!(OVERLAP_SECONDS, 67 * 60, "as the README says");
     }
 
     #[test]

@@ -333,6 +333,50 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_dates_within_names_are_told_from_words() {
+        for (text, number, date) in [
+            ("", false, false),
+            ("7", true, false),
+            ("7b", false, false),
+            ("20250514", true, true),
+            ("2025051", true, false),
+            ("19250514", true, false),
+            ("20instru", false, false),
+        ] {
+            assert_eq!((is_number(text), is_date(text)), (number, date), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_feature_is_told_with_its_tier_and_release_state() {
+        let row = crate::observed::Feature {
+            key: Feature::CodeCompletions.key().into(),
+            provider: "unassigned".into(),
+            model_id: None,
+            release_state: Some("GA".into()),
+            families: vec![],
+        };
+        let capabilities = crate::observed::Capabilities {
+            has_model_provider: true,
+            endpoint_required: false,
+            timeout_setting: true,
+            agent_platform_url: true,
+            agent_platform_secure: true,
+            families: vec![],
+            features: vec![],
+        };
+        let seen =
+            Instance { version: "18.0.0".into(), capabilities, settings: None, models: None, features: vec![row] };
+        let named = [Feature::CodeCompletions, Feature::DuoChat];
+        let told = features(&seen, &named, Some((Family::Llama3, "bedrock/meta.llama3-8b-instruct-v1:0")));
+        assert_eq!(told.iter().map(|of| of.name).collect::<Vec<_>>(), named);
+        assert_eq!(told.iter().map(|of| of.tier).collect::<Vec<_>>(), [Some(Tier::Partial), Some(Tier::Limited)]);
+        assert_eq!(told[0].release_state.as_deref(), Some("GA"));
+        assert_eq!((told[1].release_state.as_deref(), told[1].listed_as.as_deref()), (None, Some("Llama 3 8B")));
+        assert_eq!(features(&seen, &named, None)[0].tier, None);
+    }
+
+    #[test]
     fn the_tier_is_that_of_the_feature_in_the_instances_version() {
         use Feature::{CodeCompletions, CodeGenerations, DuoAgentPlatform, DuoChat, DuoChatFixCode, SummarizeReview};
         let llama = "bedrock/meta.llama3-8b-instruct-v1:0";
