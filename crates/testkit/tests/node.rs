@@ -94,8 +94,10 @@ fn a_cluster_runs_pods_is_found_again_is_repaired_and_leaves_nothing() {
     cluster.kubectl(["rollout", "status", "deployment/web", "--timeout=120s"]).unwrap();
     let answer = {
         let mut fetch = cluster.inside("bash");
-        // the Service's address from the node's namespace: kube-proxy's work
-        fetch.args(["-c", "exec 3<>/dev/tcp/10.96.0.77/80; printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"]);
+        // the Service's address from the node's namespace: kube-proxy's work, which may come a moment after the rollout
+        let once = "exec 3<>/dev/tcp/10.96.0.77/80; printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
+        let asked = "for _ in {1..30}; do timeout 2 bash -c \"$0\" && exit; sleep 1; done";
+        fetch.args(["-c", asked, once]);
         String::from_utf8(fetch.output().unwrap().stdout).unwrap()
     };
     assert!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer:?}");
