@@ -309,6 +309,26 @@ impl World {
         (self.control_plane.mark().await.expect("the journal"), self.gitlab.journal().mark())
     }
 
+    /// Waits until the operator writes nothing for `span`; where that began. What comes together late, such as the words of
+    /// a status, is waited for; a world that never rests is told with what is written.
+    ///
+    /// # Panics
+    /// When it does not rest.
+    pub async fn rests_for(&self, span: Duration) -> (duo_testkit::control_plane::Mark, u64) {
+        for _ in 0..4 {
+            let mark = self.mark().await;
+            tokio::time::sleep(span).await;
+            if self.writes_since(&mark).await.is_empty() {
+                return mark;
+            }
+        }
+        let mark = self.mark().await;
+        tokio::time::sleep(span).await;
+        let writes = self.writes_since(&mark).await;
+        assert!(writes.is_empty(), "a converged world is written to: {writes:#?}\n{}", self.log_tail());
+        mark
+    }
+
     /// What the operator wrote since a mark, to the API server (in this namespace) and to GitLab.
     ///
     /// # Panics

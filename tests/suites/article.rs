@@ -31,11 +31,7 @@ async fn works_and_comes_to_rest(gitlab: &'static str) {
     assert_eq!(world.gitlab.state().models.len(), 2);
 
     // The last changes of status wake other controllers once more; then several periods pass without a write.
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let mark = world.mark().await;
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    let writes = world.writes_since(&mark).await;
-    assert!(writes.is_empty(), "a converged world is written to: {writes:#?}\n{}", world.log_tail());
+    let mark = world.rests_for(Duration::from_secs(7)).await;
     let seen = world.gitlab.journal().since(mark.1);
     assert!(!seen.is_empty(), "no period passed: the test proves nothing");
 

@@ -88,10 +88,7 @@ async fn to_gitlabs_image_and_back_no_call_is_lost_and_gitlab_holds_keys_only_me
     users.go_on(&world).await;
 
     // Nothing more is written once it is so.
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-    let mark = world.mark().await;
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    assert_eq!(world.writes_since(&mark).await, Vec::<String>::new());
+    world.rests_for(std::time::Duration::from_secs(5)).await;
     let secrets: Api<KubeSecret> = Api::namespaced(world.client.clone(), &world.namespace);
     let held = secrets.get("duo-credentials").await.expect("the Secret").data.unwrap_or_default();
     assert!(held.keys().all(|name| !name.starts_with("model.")), "{:?}", held.keys());
