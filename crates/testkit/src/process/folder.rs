@@ -58,18 +58,16 @@ impl TempFolder {
         self.path.join(name)
     }
 
-    /// Writes a file into the folder, readable by the owner only, and returns its path.
+    /// Writes a file into the folder, readable by the owner only, and returns its path. Who reads it while it is replaced
+    /// sees the former content or the new one: the worlds of a test program share kubeconfigs.
     pub fn write(&self, name: &str, content: &str) -> Result<PathBuf> {
         use std::io::Write as _;
-        use std::os::unix::fs::OpenOptionsExt as _;
         let path = self.join(name);
-        std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| file.write_all(content.as_bytes()))
+        tempfile::NamedTempFile::new_in(&self.path)
+            .and_then(|mut file| {
+                file.write_all(content.as_bytes())?;
+                file.persist(&path).map_err(|error| error.error)
+            })
             .map_err(Error::io("write", &path))?;
         Ok(path)
     }
