@@ -133,6 +133,22 @@ pub struct Probe {
 }
 
 #[cfg(test)]
+impl Capabilities {
+    /// Those of the newest schema, with neither families nor features named: what most cases begin with.
+    pub(crate) fn newest() -> Self {
+        Self {
+            has_model_provider: true,
+            endpoint_required: false,
+            timeout_setting: true,
+            agent_platform_url: true,
+            agent_platform_secure: true,
+            families: vec![],
+            features: vec![],
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -144,15 +160,7 @@ mod tests {
             (Some(vec![]), None, false),
             (None, None, false),
         ] {
-            let capabilities = Capabilities {
-                has_model_provider: true,
-                endpoint_required: false,
-                timeout_setting: true,
-                agent_platform_url: true,
-                agent_platform_secure: true,
-                families: vec![],
-                features: vec![],
-            };
+            let capabilities = Capabilities::newest();
             let seen = Instance { version: String::new(), capabilities, settings, models, features: vec![] };
             assert_eq!(seen.tells_absence(), tells, "{seen:?}");
         }
@@ -167,15 +175,7 @@ mod tests {
             release_state: None,
             families: vec![],
         };
-        let capabilities = Capabilities {
-            has_model_provider: true,
-            endpoint_required: false,
-            timeout_setting: true,
-            agent_platform_url: true,
-            agent_platform_secure: true,
-            families: vec![],
-            features: vec![],
-        };
+        let capabilities = Capabilities::newest();
         let features = vec![
             row("duo_chat", "self_hosted", Some("7")),
             row("code_completions", "disabled", Some("7")),

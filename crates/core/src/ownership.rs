@@ -219,15 +219,7 @@ mod tests {
     fn instance(models: Vec<Model>) -> Instance {
         Instance {
             version: "19.5.0".into(),
-            capabilities: Capabilities {
-                has_model_provider: true,
-                endpoint_required: false,
-                timeout_setting: true,
-                agent_platform_url: true,
-                agent_platform_secure: true,
-                families: vec![],
-                features: vec![],
-            },
+            capabilities: Capabilities::newest(),
             settings: None,
             models: Some(models),
             features: vec![],

@@ -356,15 +356,7 @@ mod tests {
             release_state: Some("GA".into()),
             families: vec![],
         };
-        let capabilities = crate::observed::Capabilities {
-            has_model_provider: true,
-            endpoint_required: false,
-            timeout_setting: true,
-            agent_platform_url: true,
-            agent_platform_secure: true,
-            families: vec![],
-            features: vec![],
-        };
+        let capabilities = crate::observed::Capabilities::newest();
         let seen =
             Instance { version: "18.0.0".into(), capabilities, settings: None, models: None, features: vec![row] };
         let named = [Feature::CodeCompletions, Feature::DuoChat];

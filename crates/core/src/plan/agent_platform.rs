@@ -100,15 +100,7 @@ mod tests {
     use super::*;
 
     fn capabilities(secure: bool) -> Capabilities {
-        Capabilities {
-            has_model_provider: true,
-            endpoint_required: false,
-            timeout_setting: true,
-            agent_platform_url: true,
-            agent_platform_secure: secure,
-            families: vec![],
-            features: vec![],
-        }
+        Capabilities { agent_platform_secure: secure, ..Capabilities::newest() }
     }
 
     fn observed(url: Option<&str>, secure: Option<bool>) -> Settings {

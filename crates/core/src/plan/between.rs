@@ -128,15 +128,7 @@ mod tests {
     fn gitlab() -> Instance {
         Instance {
             version: "19.5.0".into(),
-            capabilities: Capabilities {
-                has_model_provider: true,
-                endpoint_required: false,
-                timeout_setting: true,
-                agent_platform_url: true,
-                agent_platform_secure: true,
-                families: vec![],
-                features: vec![],
-            },
+            capabilities: Capabilities::newest(),
             settings: Some(Settings {
                 gateway_url: Some("http://old:5052".into()),
                 timeout_seconds: Some(60),

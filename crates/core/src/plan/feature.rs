@@ -126,15 +126,7 @@ mod tests {
     fn instance(features: Vec<observed::Feature>) -> Instance {
         Instance {
             version: String::new(),
-            capabilities: Capabilities {
-                has_model_provider: true,
-                endpoint_required: false,
-                timeout_setting: true,
-                agent_platform_url: true,
-                agent_platform_secure: true,
-                families: vec![],
-                features: vec![],
-            },
+            capabilities: Capabilities::newest(),
             settings: None,
             models: None,
             features,

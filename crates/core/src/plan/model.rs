@@ -102,15 +102,7 @@ mod tests {
     }
 
     fn capabilities(new_shape: bool) -> Capabilities {
-        Capabilities {
-            has_model_provider: new_shape,
-            endpoint_required: !new_shape,
-            timeout_setting: true,
-            agent_platform_url: true,
-            agent_platform_secure: true,
-            families: vec![],
-            features: vec![],
-        }
+        Capabilities { has_model_provider: new_shape, endpoint_required: !new_shape, ..Capabilities::newest() }
     }
 
     fn stored(desired: &DesiredModel) -> Model {

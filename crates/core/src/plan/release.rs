@@ -92,15 +92,7 @@ mod tests {
         };
         Instance {
             version: String::new(),
-            capabilities: Capabilities {
-                has_model_provider: true,
-                endpoint_required: false,
-                timeout_setting: true,
-                agent_platform_url: true,
-                agent_platform_secure: true,
-                families: vec![],
-                features: vec![],
-            },
+            capabilities: Capabilities::newest(),
             settings: None,
             models: None,
             features: vec![row("duo_chat", "9"), row("duo_chat_explain_code", "1"), row("code_completions", "1")],

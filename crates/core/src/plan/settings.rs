@@ -89,15 +89,7 @@ mod tests {
         let in_use = |features: Vec<crate::observed::Feature>, ids: &[&str], names: &[&str]| {
             let instance = Instance {
                 version: String::new(),
-                capabilities: crate::observed::Capabilities {
-                    has_model_provider: true,
-                    endpoint_required: false,
-                    timeout_setting: true,
-                    agent_platform_url: true,
-                    agent_platform_secure: true,
-                    families: vec![],
-                    features: vec![],
-                },
+                capabilities: crate::observed::Capabilities::newest(),
                 settings: None,
                 models: Some(vec![model("2", "Two"), model("1", "One")]),
                 features,
