@@ -15,6 +15,7 @@ mod entrance;
 mod error;
 mod fresh;
 mod gateway;
+mod grace;
 mod inputs;
 mod model;
 mod own_writes;

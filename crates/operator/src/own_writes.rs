@@ -14,6 +14,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
+use crate::grace::Grace;
 
 /// Objects remembered; an operator has far fewer.
 const MOST: usize = 100_000;
@@ -22,11 +23,17 @@ const MOST: usize = 100_000;
 const SILENCE: Duration = Duration::from_secs(8);
 
 /// By uid: the resource version that our last write made. A clone shares it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct OwnWrites {
     versions: Arc<Mutex<HashMap<String, String>>>,
-    /// Uids of new objects, and since when they are silent.
-    silent: Arc<Mutex<HashMap<String, Instant>>>,
+    /// For new objects.
+    silent: Arc<Grace>,
+}
+
+impl Default for OwnWrites {
+    fn default() -> Self {
+        Self { versions: Arc::default(), silent: Arc::new(Grace::new(SILENCE)) }
+    }
 }
 
 impl OwnWrites {
@@ -50,17 +57,12 @@ impl OwnWrites {
 
     /// For how long a new object may still be silent; `None`: no longer.
     pub(crate) fn may_be_silent<K: Resource>(&self, object: &K, now: Instant) -> Option<Duration> {
-        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        if silent.len() >= MOST {
-            silent.clear();
-        }
-        let since = *silent.entry(object.uid().unwrap_or_default()).or_insert(now);
-        SILENCE.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero())
+        self.silent.left(object, now)
     }
 
     /// An object that has spoken, or is gone.
     pub(crate) fn speaks<K: Resource>(&self, object: &K) {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
+        self.silent.end(object);
     }
 
     /// The object, not older than our last write; `None` when it is gone. One that `holds` something outside of the cluster
@@ -135,6 +137,6 @@ mod tests {
         assert_eq!(own.may_be_silent(&object("v", "1"), later), Some(SILENCE), "each for itself");
         assert_eq!(own.may_be_silent(&object("u", "2"), now + SILENCE), None);
         own.speaks(&object("u", "2"));
-        assert!(own.silent.lock().unwrap().len() == 1, "nothing is kept of those who speak");
+        assert!(own.silent.waiting() == 1, "nothing is kept of those who speak");
     }
 }

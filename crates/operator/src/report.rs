@@ -1,8 +1,6 @@
 //! What people see of a pass: status, events, log lines.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use duo_api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
@@ -16,12 +14,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Next};
+use crate::grace::Grace;
 use crate::own_writes::OwnWrites;
 
 /// How far something is goes into its status so often at most.
 const IN_PASSING: Duration = Duration::from_secs(3);
-/// Objects remembered; an operator has far fewer.
-const MOST: usize = 100_000;
 
 /// Something that happened, for people.
 #[derive(Clone, Debug)]
@@ -53,8 +50,8 @@ pub(crate) struct Reporter {
     publisher: Publisher,
     own: OwnWrites,
     left_behind: Counter,
-    /// By uid: since when something waits to be told.
-    told: Mutex<HashMap<String, Instant>>,
+    /// For what tells only how far something is.
+    passing: Grace,
 }
 
 /// What a pass found out about an object.
@@ -77,7 +74,7 @@ impl Reporter {
             "Objects that a deletion left in GitLab because it could not be reached or was told to let go",
             left_behind.clone(),
         );
-        Self { publisher, own, left_behind, told: Mutex::default() }
+        Self { publisher, own, left_behind, passing: Grace::new(IN_PASSING) }
     }
 
     /// Publishes one event.
@@ -106,7 +103,7 @@ impl Reporter {
         if change.is_in_passing()
             && !leaves
             && events.is_empty()
-            && let Some(wait) = self.may_wait(live, Instant::now())
+            && let Some(wait) = self.passing.left(live, Instant::now())
         {
             return Ok(Next::After(wait));
         }
@@ -116,7 +113,7 @@ impl Reporter {
             Err(error) => return Err(error.into()),
         }
         self.own.speaks(live);
-        self.told(live);
+        self.passing.end(live);
         // Who was told that it was made need not be told that it is there.
         let made = events.iter().any(|event| event.severity == Severity::Normal);
         for finding in edges(before, findings) {
@@ -138,20 +135,6 @@ impl Reporter {
             }
         }
         Ok(Next::OnChange)
-    }
-
-    /// How long a change that can wait has to; `None`: it is told now.
-    fn may_wait<K: Resource>(&self, object: &K, now: Instant) -> Option<Duration> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= MOST {
-            told.clear();
-        }
-        let since = *told.entry(object.uid().unwrap_or_default()).or_insert(now);
-        Some(IN_PASSING.saturating_sub(now.saturating_duration_since(since))).filter(|wait| !wait.is_zero())
-    }
-
-    fn told<K: Resource>(&self, object: &K) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
     }
 
     /// Tells what a deletion leaves in GitLab.

@@ -148,7 +148,7 @@ impl Lookout {
         let Some((at, seen)) = last.as_mut() else { return BTreeSet::new() };
         let news: BTreeSet<String> = now.symmetric_difference(&failing(seen)).cloned().collect();
         if !news.is_empty() {
-            *at = at.checked_sub(FRESH).unwrap_or(*at);
+            outdate(at);
         }
         news
     }
@@ -186,7 +186,7 @@ impl Lookout {
         if let Some(slot) = self.looks.lock().await.get(&key(gateway)).cloned()
             && let Some((at, _)) = slot.lock().await.as_mut()
         {
-            *at = at.checked_sub(FRESH).unwrap_or(*at);
+            outdate(at);
         }
         Ok(asked
             .into_iter()
@@ -201,6 +201,11 @@ impl Lookout {
             })
             .collect())
     }
+}
+
+/// The next look is a new one, and what was seen stays known until then.
+fn outdate(at: &mut Instant) {
+    *at = at.checked_sub(FRESH).unwrap_or(*at);
 }
 
 /// Asks the pods at these addresses. `before`: what was known of them.
