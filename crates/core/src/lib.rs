@@ -3,6 +3,7 @@
 //! Everything here is a function from data to data. It knows no Kubernetes client, no GitLab client, no runtime and no
 //! clock; observed state comes in as the plain types of [`observed`], time as an argument.
 
+pub mod admission;
 pub mod changes;
 pub mod claims;
 pub mod conditions;

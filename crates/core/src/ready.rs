@@ -19,6 +19,16 @@ pub fn gateway(findings: Vec<Finding>) -> Vec<Finding> {
     complete(all, &[&must_hold[..], &may_not_fail, &[c::CODE_SUGGESTIONS_MODEL_ASSIGNED]].concat())
 }
 
+/// A gateway whose pods turn users away: what GitLab's health check says of the way there is overruled, unless it fails
+/// as well.
+pub fn refused(mut findings: Vec<Finding>, refused: Finding) -> Vec<Finding> {
+    if find(&findings, refused.type_).is_none_or(|finding| finding.status != ConditionStatus::False) {
+        findings.retain(|finding| finding.type_ != refused.type_);
+        findings.push(refused);
+    }
+    findings
+}
+
 /// SelfHostedModel. What no pod could tell says nothing; a pod that lacks the model refuses its users.
 pub fn model(findings: Vec<Finding>) -> Vec<Finding> {
     let on_the_way = find(&findings, c::MODEL_SERVING).is_some_and(|finding| finding.reason == NOT_IN_FORCE);
@@ -115,6 +125,26 @@ mod tests {
         }
         let silent = gateway(vec![]);
         assert!(GATEWAY.iter().all(|type_| find(&silent, type_).is_some()), "{silent:?}");
+    }
+
+    #[test]
+    fn users_who_are_turned_away_outweigh_a_health_check_that_passes() {
+        let refused = || Finding::fails(c::GATEWAY_REACHABLE, "SigningKeysUnavailable", "401");
+        for (told, reason) in [
+            (None, "SigningKeysUnavailable"),
+            (Some(Finding::holds(c::GATEWAY_REACHABLE, "Reachable", "")), "SigningKeysUnavailable"),
+            (Some(Finding::unknown(c::GATEWAY_REACHABLE, "NotProbed", "")), "SigningKeysUnavailable"),
+            (Some(Finding::fails(c::GATEWAY_REACHABLE, "SilentMode", "")), "SilentMode"),
+        ] {
+            let mut findings = with(&GATEWAY, told.clone());
+            if told.is_none() {
+                findings.retain(|finding| finding.type_ != c::GATEWAY_REACHABLE);
+            }
+            let all = gateway(super::refused(findings, refused()));
+            let ready = find(&all, c::READY).unwrap();
+            assert_eq!((ready.status, ready.reason), (ConditionStatus::False, reason));
+            assert_eq!(all.iter().filter(|finding| finding.type_ == c::GATEWAY_REACHABLE).count(), 1);
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The metrics listener: `/metrics`; and for the operator `/config/hash`, by which it sees what is in force, `/models`, by
-//! which it sees whom models fail and which are declared, and `/models/check`, by which it has one checked.
+//! which it sees whom models fail and which are declared, and `/models/check`, by which it has one checked. Both of the
+//! first two say whether GitLab's users are turned away.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use http::header::AUTHORIZATION;
@@ -48,7 +49,16 @@ fn models(app: &App) -> Response<Body> {
         let entry = all.entry(key).or_insert_with(|| json!({}));
         entry["check"] = check;
     }
-    answer::json(StatusCode::OK, &json!({ "models": all, "declared": active.declared }))
+    answer::json(StatusCode::OK, &with_refusing(app, json!({ "models": all, "declared": active.declared })))
+}
+
+/// With why GitLab's own users are turned away, if they are.
+fn with_refusing(app: &App, mut body: Value) -> Value {
+    let refusing = app.auth.refusals.told(&app.active().rules, &app.auth.keys, Instant::now());
+    if !refusing.is_empty() {
+        body["refusing"] = json!(refusing);
+    }
+    body
 }
 
 /// `POST /models/check?model=…&feature=…&wait_ms=…` with a token of the operator.
@@ -88,5 +98,5 @@ fn hash(app: &App) -> Response<Body> {
     if let Some(trouble) = app.trouble() {
         body["error"] = trouble.into();
     }
-    answer::json(StatusCode::OK, &body)
+    answer::json(StatusCode::OK, &with_refusing(app, body))
 }

@@ -7,6 +7,7 @@
 mod licence;
 mod moment;
 mod reach;
+mod refused;
 mod serving;
 mod tiers;
 mod versions;

@@ -36,6 +36,12 @@ pub struct Claims {
     pub scopes: Vec<String>,
 }
 
+/// Why a token with an unknown key id is refused.
+pub(super) const UNKNOWN_KEY: &str = "the token is signed with a key that GitLab does not publish";
+/// Why a token that counts only later is refused; its signature holds.
+pub(super) const NOT_YET: &str =
+    "the token is not valid yet (are the clocks of GitLab and the gateway more than 60 s apart?)";
+
 /// The keys that may have signed the token.
 pub(super) async fn keys_for(token: &str, keys: &Arc<KeyRing>, rules: &Rules) -> Result<Vec<DecodingKey>, AuthError> {
     let header =
@@ -50,7 +56,7 @@ pub(super) async fn keys_for(token: &str, keys: &Arc<KeyRing>, rules: &Rules) ->
     match header.kid {
         Some(kid) => match keys.find(&kid).await {
             Found::Key(key) => Ok(vec![key]),
-            Found::Unknown => Err(AuthError::Forbidden("the token is signed with a key that GitLab does not publish")),
+            Found::Unknown => Err(AuthError::Forbidden(UNKNOWN_KEY)),
             Found::NoKeys(why) => Err(AuthError::NoKeys(why)),
         },
         None => {
@@ -114,7 +120,7 @@ pub(super) fn unsigned(token: &str, rules: &Rules, now: u64) -> Result<Claims, A
 }
 
 /// The claims, unchecked.
-fn read<T: serde::de::DeserializeOwned>(token: &str) -> Result<T, AuthError> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(token: &str) -> Result<T, AuthError> {
     jsonwebtoken::dangerous::insecure_decode_claims(token)
         .map_err(|_| AuthError::Forbidden("the token's claims cannot be read"))
 }
@@ -125,9 +131,7 @@ fn explain(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
         ErrorKind::ExpiredSignature => {
             "the token has expired (are the clocks of GitLab and the gateway more than 60 s apart?)"
         }
-        ErrorKind::ImmatureSignature => {
-            "the token is not valid yet (are the clocks of GitLab and the gateway more than 60 s apart?)"
-        }
+        ErrorKind::ImmatureSignature => NOT_YET,
         ErrorKind::InvalidAudience => "the token's audience is another service",
         ErrorKind::MissingRequiredClaim(_) => "the token lacks exp or aud",
         ErrorKind::InvalidSignature => "the token's signature does not fit",

@@ -25,6 +25,8 @@ pub(super) enum DiscoveryError {
 #[derive(Deserialize)]
 struct Configuration {
     jwks_uri: String,
+    #[serde(default)]
+    issuer: String,
 }
 
 #[derive(Deserialize)]
@@ -32,19 +34,27 @@ struct Keys {
     keys: Vec<serde_json::Value>,
 }
 
-/// The issuer's RSA signing keys with their ids, at least one.
-pub(super) async fn fetch(client: &reqwest::Client, issuer: &str) -> Result<Vec<(String, Jwk)>, DiscoveryError> {
+/// What an issuer publishes.
+pub(super) struct Published {
+    /// How it calls itself in its tokens' `iss`; empty where it does not say.
+    pub name: String,
+    /// Its RSA signing keys with their ids, at least one.
+    pub keys: Vec<(String, Jwk)>,
+}
+
+/// Asks the issuer at this URL.
+pub(super) async fn fetch(client: &reqwest::Client, issuer: &str) -> Result<Published, DiscoveryError> {
     let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let configuration: Configuration =
         get(client, &url, "an OpenID configuration; does the URL name a GitLab?").await?;
-    let url = configuration.jwks_uri;
+    let Configuration { jwks_uri: url, issuer: name } = configuration;
     let listed: Keys = get(client, &url, "a JSON Web Key Set").await?;
     let keys: Vec<(String, Jwk)> = listed.keys.into_iter().filter_map(signing_key).take(MAX_KEYS).collect();
     // an empty list would lock everybody out; the last keys count on instead
     if keys.is_empty() {
         Err(DiscoveryError::Content { url: shown(&url), expected: "a key set with an RSA signing key" })
     } else {
-        Ok(keys)
+        Ok(Published { name, keys })
     }
 }
 

@@ -29,6 +29,8 @@ struct State {
     by_issuer: HashMap<String, HashMap<String, Published>>,
     /// Why the last fetch of an issuer failed.
     trouble: HashMap<String, String>,
+    /// How an issuer calls itself in its tokens; it may be reached at another URL.
+    names: HashMap<String, String>,
 }
 
 /// One published key; the components tell whether a fetch changed it.
@@ -40,7 +42,7 @@ struct Published {
 /// What fetches keys: the issuers and the client to reach them; swapped when the configuration changes.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// Base URLs of GitLab and, if any, of the customer portal.
+    /// Base URLs of GitLab, which comes first, and, if any, of the customer portal.
     pub issuers: Vec<String>,
     /// Client with the right trust.
     pub client: reqwest::Client,
@@ -92,6 +94,7 @@ impl KeyRing {
             let mut state = self.lock();
             state.by_issuer.retain(|issuer, _| sources.issuers.contains(issuer));
             state.trouble.retain(|issuer, _| sources.issuers.contains(issuer));
+            state.names.retain(|issuer, _| sources.issuers.contains(issuer));
             self.sources.store(Arc::new(sources));
         }
         self.generation.send_modify(|generation| *generation += 1);
@@ -124,6 +127,21 @@ impl KeyRing {
         let mut texts: Vec<&str> = state.trouble.values().map(String::as_str).collect();
         texts.sort_unstable();
         if texts.is_empty() { "they are being fetched".to_owned() } else { texts.join("; ") }
+    }
+
+    /// Whether a token that names this issuer says that it is GitLab's.
+    pub(super) fn is_gitlab(&self, iss: &str) -> bool {
+        let sources = self.sources.load();
+        let Some(url) = sources.issuers.first() else { return false };
+        let state = self.lock();
+        let same = |name: &str| name.trim_end_matches('/') == iss.trim_end_matches('/');
+        same(url) || state.names.get(url).is_some_and(|name| same(name))
+    }
+
+    /// Why GitLab's keys could not be fetched last; `None`: they were.
+    pub(super) fn gitlab_trouble(&self) -> Option<String> {
+        let sources = self.sources.load();
+        self.lock().trouble.get(sources.issuers.first()?).cloned()
     }
 
     /// Fetches in the background until the task is dropped.
@@ -180,7 +198,12 @@ impl KeyRing {
         *last = Some(LastRefresh { at: Instant::now(), has_keys });
         // a task of its own: a caller who hangs up must not end the refresh for the others
         let ring = self.clone();
-        let _ = tokio::spawn(async move { ring.fetch().await }).await;
+        let well_before = self.lock().trouble.is_empty();
+        let well = tokio::spawn(async move { ring.fetch().await }).await;
+        // the background's next try may be minutes away, and users need not ask again
+        if well_before && !well.unwrap_or(false) {
+            self.wake.notify_one();
+        }
     }
 
     /// All keys; few, so that a token without `kid` can be tried against each.
@@ -198,7 +221,7 @@ impl KeyRing {
         let sources = self.sources.load_full();
         let fetches = sources.issuers.iter().map(|issuer| async {
             match discovery::fetch(&sources.client, issuer).await {
-                Ok(keys) => self.accept(&sources, issuer.clone(), keys),
+                Ok(published) => self.accept(&sources, issuer.clone(), published),
                 Err(error) => {
                     self.note_trouble(&sources, issuer, error.to_string());
                     false
@@ -222,13 +245,16 @@ impl KeyRing {
 
     /// Puts an issuer's keys in force; false when the issuers have changed since `asked`, and this one may no longer
     /// count.
-    fn accept(&self, asked: &Arc<Sources>, issuer: String, jwks: Vec<(String, Jwk)>) -> bool {
-        let keys: HashMap<String, Published> = jwks.into_iter().filter_map(published).collect();
+    fn accept(&self, asked: &Arc<Sources>, issuer: String, told: discovery::Published) -> bool {
+        let keys: HashMap<String, Published> = told.keys.into_iter().filter_map(published).collect();
         let mut state = self.lock();
         if !self.current(asked) {
             return false;
         }
         state.trouble.remove(&issuer);
+        if !told.name.is_empty() {
+            state.names.insert(issuer.clone(), told.name);
+        }
         let same = state.by_issuer.get(&issuer).is_some_and(|old| {
             old.len() == keys.len()
                 && old.iter().all(|(kid, one)| keys.get(kid).is_some_and(|new| new.components == one.components))
@@ -305,14 +331,19 @@ mod tests {
         let named = |issuer: &str| Sources { issuers: vec![issuer.to_owned()], ..Sources::default() };
         let jwk: Jwk =
             serde_json::from_value(serde_json::json!({"kty": "RSA", "kid": "k", "n": "AQAB", "e": "AQAB"})).unwrap();
+        let told = || discovery::Published { name: "https://its.name/".into(), keys: vec![("k".into(), jwk.clone())] };
         let ring = KeyRing::new(named("http://old"), Duration::ZERO);
         let asked = ring.sources.load_full();
-        assert!(ring.accept(&asked, "http://old".into(), vec![("k".into(), jwk.clone())]));
+        assert!(ring.accept(&asked, "http://old".into(), told()));
         assert_eq!(ring.len(), 1);
+        assert!(ring.is_gitlab("http://old/") && ring.is_gitlab("https://its.name") && !ring.is_gitlab("http://new"));
+        ring.note_trouble(&asked, "http://old", "refused".into());
+        assert_eq!(ring.gitlab_trouble().as_deref(), Some("refused"));
         ring.set_sources(named("http://new"));
-        assert!(!ring.accept(&asked, "http://old".into(), vec![("k".into(), jwk)]));
+        assert!(!ring.accept(&asked, "http://old".into(), told()));
         ring.note_trouble(&asked, "http://old", "away".into());
         assert!(ring.is_empty());
         assert!(!ring.trouble().contains("away"));
+        assert!(ring.gitlab_trouble().is_none() && ring.is_gitlab("http://new") && !ring.is_gitlab("https://its.name"));
     }
 }

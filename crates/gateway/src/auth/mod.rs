@@ -10,6 +10,7 @@ mod discovery;
 mod keys;
 mod mint;
 pub mod operator;
+mod refusals;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use claims::Claims;
 pub(crate) use discovery::shown;
 pub use keys::{KeyRing, LocalKeys, Sources};
 pub use mint::{MintError, Minted, mint};
+pub use refusals::{Refusals, Refusing};
 
 use crate::settings::Bypass;
 
@@ -104,13 +106,15 @@ pub struct Authenticator {
     pub keys: Arc<KeyRing>,
     /// RSA checks made: one per token, not per request, is what the cache is for.
     pub checks: Counter,
+    /// Whether GitLab's own users are turned away.
+    pub refusals: Refusals,
     cache: cache::TokenCache,
 }
 
 impl Authenticator {
     /// With the given published keys.
     pub fn new(keys: Arc<KeyRing>) -> Self {
-        Self { keys, checks: Counter::default(), cache: cache::TokenCache::default() }
+        Self { keys, checks: Counter::default(), refusals: Refusals::default(), cache: cache::TokenCache::default() }
     }
 
     /// Judges a request by its headers.
@@ -134,13 +138,15 @@ impl Authenticator {
         if header(headers, "x-gitlab-authentication-type") != Some("oidc") {
             return Err(AuthError::InvalidType);
         }
-        let claims = self.verify(token, rules).await?;
+        let judged = self.verify(token, rules).await;
+        let claims = judged.inspect_err(|error| self.refusals.note(error, token, rules, &self.keys))?;
         let minted_here = claims.iss == rules.service_name;
         agree(&claims, minted_here, headers)?;
         if let Some(pinned) = &rules.instance_id
             && !minted_here
             && claims.sub != *pinned
         {
+            self.refusals.note_other_instance(&claims, pinned, &self.keys);
             return Err(AuthError::Forbidden("the token is of another GitLab instance than the configured one"));
         }
         Ok(Identity { claims, minted_here, bypass: false })

@@ -33,3 +33,4 @@ mod support;
 mod tls;
 mod tokens;
 mod traces;
+mod turned_away;

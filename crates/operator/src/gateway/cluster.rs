@@ -38,6 +38,8 @@ pub(super) struct Cluster {
     pub implementation: Option<Implementation>,
     /// GitLab can be pointed at the gateway: pods are available and serve the rendered configuration.
     pub serves: bool,
+    /// The pods turn GitLab's users away.
+    pub refused: Option<Finding>,
     /// Every declared pod is available and has the present keys.
     settled: bool,
     pub next: Next,
@@ -131,6 +133,7 @@ async fn bring(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<Cl
     let settled = holds(CONFIG_ACCEPTED) && holds(WORKLOAD_AVAILABLE);
     let only_new = settled && scale::rolled_out(&live.deployment);
     Ok(Cluster {
+        refused: served.refused(gateway),
         serves: settled || (holds(CONFIG_ACCEPTED) && of_gateway.ready > 0),
         replicas: of_gateway.existing,
         ready_replicas: of_gateway.ready,
@@ -178,6 +181,7 @@ fn nothing(gateway: &AIGateway) -> Cluster {
         config_hash: gateway.status.as_ref().and_then(|status| status.config_hash.clone()),
         implementation: implementation::seen(gateway),
         serves: false,
+        refused: None,
         settled: false,
         next: Next::OnChange,
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use duo_api::AIGateway;
+use duo_core::admission::Refusing;
 use duo_core::desired::SIGNING_KEY;
 use duo_core::labels;
 use duo_core::serving::{Check, Failing, InForce, PodView};
@@ -45,6 +46,8 @@ pub(crate) struct Told {
     pub(crate) models: Option<BTreeMap<String, Entry>>,
     /// Digests of the models that it has, by name; one that does not answer now still has what it told last.
     declared: Option<BTreeMap<String, String>>,
+    /// Why it turns GitLab's users away.
+    refusing: BTreeSet<String>,
 }
 
 /// One model, or one feature of it (`model/feature`).
@@ -81,6 +84,33 @@ struct Body {
     /// A gateway of before does not tell.
     #[serde(default)]
     declared: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    refusing: Vec<RefusingWire>,
+}
+
+/// Why a pod turns users away; in the answers about models and about the configuration alike.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RefusingWire {
+    cause: String,
+    why: String,
+}
+
+/// What a look between two periods found changed.
+#[derive(Default)]
+pub(super) struct News {
+    /// Models that fail users now and did not before, or the other way round.
+    pub(super) models: BTreeSet<String>,
+    /// Users are turned away for another reason than before.
+    pub(super) refusals: bool,
+}
+
+/// The ready pods of a gateway when they were listed last.
+#[derive(Clone, Default)]
+struct Known {
+    ips: Vec<String>,
+    /// Why they turned users away when the gateway's own reconcile asked.
+    refusing: BTreeSet<String>,
 }
 
 type Slot = Arc<Mutex<Option<(Instant, Arc<Seen>)>>>;
@@ -89,8 +119,7 @@ type Slot = Arc<Mutex<Option<(Instant, Arc<Seen>)>>>;
 #[derive(Default)]
 pub(crate) struct Lookout {
     looks: Mutex<HashMap<GatewayKey, Slot>>,
-    /// Where the ready pods were when they were listed last.
-    addresses: std::sync::Mutex<HashMap<GatewayKey, Vec<String>>>,
+    pods: std::sync::Mutex<HashMap<GatewayKey, Known>>,
 }
 
 impl Lookout {
@@ -123,34 +152,45 @@ impl Lookout {
     /// Lets go of what is known of a gateway that is gone.
     pub(crate) async fn forget(&self, gateway: &GatewayKey) {
         self.looks.lock().await.remove(gateway);
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).remove(gateway);
+        self.pods().remove(gateway);
     }
 
     /// Takes note of where the ready pods of a gateway are.
     pub(super) fn found(&self, gateway: &AIGateway, ips: &[String]) {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(key(gateway), ips.to_vec());
+        self.pods().entry(key(gateway)).or_default().ips = ips.to_vec();
+    }
+
+    /// Takes note of why the ready pods of a gateway turn users away.
+    pub(super) fn refuse(&self, gateway: &AIGateway, pods: &[Vec<Refusing>]) {
+        let causes = pods.iter().flatten().map(|one| one.cause.clone()).collect();
+        self.pods().entry(key(gateway)).or_default().refusing = causes;
     }
 
     /// Gateways whose pods are known.
     pub(super) fn known(&self) -> Vec<GatewayKey> {
-        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        addresses.iter().filter(|(_, ips)| !ips.is_empty()).map(|(gateway, _)| gateway.clone()).collect()
+        self.pods().iter().filter(|(_, known)| !known.ips.is_empty()).map(|(gateway, _)| gateway.clone()).collect()
     }
 
-    /// Models that fail users now and did not when they were looked at last, or the other way round. The next look is a
-    /// new one then.
-    pub(super) async fn news(&self, gateway: &GatewayKey, http: &reqwest::Client) -> BTreeSet<String> {
-        let ips = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(gateway).cloned();
+    /// What is otherwise now than when it was looked at last. The next look at failing models is a new one then.
+    pub(super) async fn news(&self, gateway: &GatewayKey, http: &reqwest::Client) -> News {
+        let known = self.pods().get(gateway).cloned();
+        let Some(known) = known else { return News::default() };
+        let seen_now = ask(http, &known.ips, &Seen::new()).await;
+        let refusing: BTreeSet<String> = seen_now.iter().flat_map(|told| told.refusing.iter().cloned()).collect();
+        let mut news = News { refusals: refusing != known.refusing, ..News::default() };
         let slot = self.looks.lock().await.get(gateway).cloned();
-        let (Some(ips), Some(slot)) = (ips, slot) else { return BTreeSet::new() };
-        let now = failing(&ask(http, &ips, &Seen::new()).await);
+        let Some(slot) = slot else { return news };
         let mut last = slot.lock().await;
-        let Some((at, seen)) = last.as_mut() else { return BTreeSet::new() };
-        let news: BTreeSet<String> = now.symmetric_difference(&failing(seen)).cloned().collect();
-        if !news.is_empty() {
+        let Some((at, seen)) = last.as_mut() else { return news };
+        news.models = failing(&seen_now).symmetric_difference(&failing(seen)).cloned().collect();
+        if !news.models.is_empty() {
             outdate(at);
         }
         news
+    }
+
+    fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<GatewayKey, Known>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has these pods check a model with the request of a feature, waits a moment for the end, and tells what they know
@@ -214,10 +254,13 @@ async fn ask(http: &reqwest::Client, ips: &[String], before: &Seen) -> Seen {
     let told = ips.iter().zip(answers).map(|(ip, answer)| {
         let body = answer.and_then(|value| serde_json::from_value::<Body>(value).ok());
         match body {
-            Some(Body { models, declared }) => Told { ip: ip.clone(), models: Some(models), declared },
+            Some(Body { models, declared, refusing }) => {
+                let refusing = refusing.into_iter().map(|one| one.cause).collect();
+                Told { ip: ip.clone(), models: Some(models), declared, refusing }
+            }
             None => {
                 let declared = before.iter().find(|told| told.ip == *ip).and_then(|told| told.declared.clone());
-                Told { ip: ip.clone(), models: None, declared }
+                Told { ip: ip.clone(), models: None, declared, refusing: BTreeSet::new() }
             }
         }
     });
@@ -253,6 +296,12 @@ pub(crate) fn views(seen: &Seen, names: &[String], feature: Option<&str>) -> Vec
             }
         })
         .collect()
+}
+
+impl RefusingWire {
+    pub(super) fn read(self) -> Refusing {
+        Refusing { cause: self.cause, why: self.why }
+    }
 }
 
 impl CheckWire {

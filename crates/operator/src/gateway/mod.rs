@@ -64,6 +64,9 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
     let mut next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_of(&namespace, &live.name_any())));
     let mut findings = cluster.findings.clone();
     findings.extend(gitlab.findings.iter().cloned());
+    if let Some(refused) = &cluster.refused {
+        findings = ready::refused(findings, refused.clone());
+    }
     if pin_is_new(&live, &gitlab) {
         // Ready now would be taken back a moment later, when the pods are given the id.
         findings.retain(|finding| finding.type_ != CONFIG_ACCEPTED);

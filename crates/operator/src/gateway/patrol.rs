@@ -32,9 +32,12 @@ pub(crate) async fn run(ctx: Arc<Context>, router: Router) -> Infallible {
         let (ctx, router) = (&ctx, &router);
         stream::iter(due)
             .for_each_concurrent(AT_ONCE, |key| async move {
-                let names = ctx.lookout.news(&key, &ctx.http).await;
-                if !names.is_empty() {
-                    router.news_of_models(&key, &names).await;
+                let news = ctx.lookout.news(&key, &ctx.http).await;
+                if !news.models.is_empty() {
+                    router.news_of_models(&key, &news.models).await;
+                }
+                if news.refusals {
+                    router.news_of_gateway(&key);
                 }
             })
             .await;

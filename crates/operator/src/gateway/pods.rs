@@ -6,6 +6,7 @@ use duo_api::AIGateway;
 use duo_api::annotations::CONFIG_HASH;
 use duo_api::condition::CONFIG_ACCEPTED;
 use duo_api::gateway::Implementation;
+use duo_core::admission::{self, Refusing};
 use duo_core::conditions::Finding;
 use duo_core::implementation::started_with;
 use duo_core::labels;
@@ -13,8 +14,10 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use serde::Deserialize;
 use serde_json::json;
 
+use super::lookout::RefusingWire;
 use crate::context::Context;
 use crate::error::Error;
 
@@ -24,13 +27,30 @@ const METRICS_PORT: u16 = 8082;
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the ready pods said.
+#[derive(Default)]
 pub(super) struct Serving {
     ready: usize,
     current: usize,
     silent: Vec<String>,
+    /// Why each ready pod that answered turns users away.
+    refusing: Vec<Vec<Refusing>>,
+}
+
+/// What a pod says of itself.
+#[derive(Deserialize)]
+struct Answer {
+    hash: String,
+    /// A gateway of before does not tell.
+    #[serde(default)]
+    refusing: Vec<RefusingWire>,
 }
 
 impl Serving {
+    /// What stands in the way of GitLab's users, if anything.
+    pub(super) fn refused(&self, gateway: &AIGateway) -> Option<Finding> {
+        admission::refused(&self.refusing, &gateway.spec.gitlab.url)
+    }
+
     pub(super) fn finding(&self, hash: &str) -> Finding {
         let short = &hash[..hash.len().min(12)];
         if self.ready == 0 {
@@ -57,7 +77,7 @@ impl Serving {
 /// refreshes the mounted folder at once and not at its next sync (up to about 90 s).
 pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> Result<Serving, Error> {
     if ctx.pods_assumed {
-        return Ok(Serving { ready: 1, current: 1, silent: Vec::new() });
+        return Ok(Serving { ready: 1, current: 1, ..Serving::default() });
     }
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &namespace);
@@ -66,7 +86,7 @@ pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> R
         // It reads its settings when it starts and tells nobody which.
         let ready: Vec<&Pod> = alive.iter().filter(|pod| is_ready(pod)).collect();
         let current = ready.iter().filter(|pod| started_with(pod.metadata.annotations.as_ref(), hash)).count();
-        return Ok(Serving { ready: ready.len(), current, silent: Vec::new() });
+        return Ok(Serving { ready: ready.len(), current, ..Serving::default() });
     }
     ctx.lookout.found(gateway, &addresses(&alive));
     let answers = join_all(alive.iter().map(|pod| async move {
@@ -75,9 +95,16 @@ pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> R
     }))
     .await;
     let ready = alive.iter().filter(|pod| is_ready(pod)).count();
-    let mut serving = Serving { ready, current: 0, silent: Vec::new() };
+    let mut serving = Serving { ready, ..Serving::default() };
     for (pod, answer) in answers {
-        match (answer, is_ready(pod)) {
+        let is_ready = is_ready(pod);
+        let answer = answer.map(|Answer { hash, refusing }| {
+            if is_ready {
+                serving.refusing.push(refusing.into_iter().map(RefusingWire::read).collect());
+            }
+            hash
+        });
+        match (answer, is_ready) {
             (Some(served), true) if served == hash => serving.current += 1,
             (Some(served), false) if served == hash => {}
             // One that is starting reads what is there then.
@@ -91,6 +118,7 @@ pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> R
             }
         }
     }
+    ctx.lookout.refuse(gateway, &serving.refusing);
     Ok(serving)
 }
 
@@ -101,9 +129,8 @@ fn is_ready(pod: &Pod) -> bool {
         .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-async fn ask(http: &reqwest::Client, ip: &str) -> Option<String> {
-    let body = get(http, ip, "config/hash", ASK_TIMEOUT).await?;
-    body.get("hash").and_then(|hash| hash.as_str()).map(ToOwned::to_owned)
+async fn ask(http: &reqwest::Client, ip: &str) -> Option<Answer> {
+    serde_json::from_value(get(http, ip, "config/hash", ASK_TIMEOUT).await?).ok()
 }
 
 /// What a pod's metrics listener answers; `None` without a good answer in time.

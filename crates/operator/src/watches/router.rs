@@ -280,6 +280,11 @@ impl Router {
         }
     }
 
+    /// The pods of a gateway turn GitLab's users away, or do so no longer.
+    pub(crate) fn news_of_gateway(&self, (namespace, name): &(String, String)) {
+        self.child_changed(ObjectRef::new(name).within(namespace));
+    }
+
     /// A child object of this gateway came, changed or went.
     pub(super) fn child_changed(&self, gateway: ObjectRef<AIGateway>) {
         self.wake_gateway_soon(gateway, Why::Children);
