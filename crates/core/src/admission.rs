@@ -24,8 +24,7 @@ pub fn refused(pods: &[Vec<Refusing>], gitlab: &str) -> Option<Finding> {
     let found = pods.iter().flatten().next()?;
     let same = pods.iter().filter(|pod| pod.iter().any(|one| one.cause == found.cause)).count();
     let who = format!("{same} of {} gateway pods refuse GitLab's users with 401", pods.len());
-    let why: String =
-        found.why.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect();
+    let why: String = found.why.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect();
     Some(match found.cause.as_str() {
         "SigningKeys" => Finding::fails(
             GATEWAY_REACHABLE,
