@@ -235,6 +235,18 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_gitlabs_image_does_not_have_is_refused_beside_it_only() {
+        let (me, weighed) = (claimant(1, "me"), SelfHostedModelSpec { weight: Some(2), ..spec("A", None) });
+        let embedded = gateway("{}");
+        let of_gitlab = AIGatewaySpec { implementation: duo_api::gateway::Implementation::GitLab, ..embedded.clone() };
+        let refused = model(&me, &weighed, &of_gitlab, &[]).unwrap();
+        assert_eq!(refused.reason, "NotSupportedByImplementation");
+        assert!(refused.message.contains("spec.weight"), "{}", refused.message);
+        assert_eq!(reason(model(&me, &weighed, &embedded, &[])), None);
+        assert_eq!(reason(model(&me, &spec("A", None), &of_gitlab, &[])), None);
+    }
+
+    #[test]
     fn vertex_ai_needs_a_project() {
         let me = claimant(1, "me");
         let own = SelfHostedModelSpec::new("duo", "V", Platform::VertexAI, Family::Gemini, "vertex_ai/g");

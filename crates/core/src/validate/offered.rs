@@ -231,6 +231,10 @@ mod tests {
         let told = |terms, feature| features_offered(&instance(terms), &[feature]).unwrap().message;
         assert!(told(true, Feature::SecurityReview).contains("SecurityReview (since 18.10 to 19.5)"));
         assert!(told(false, Feature::SummarizeReview).contains("testing terms"));
+        let mut hidden = instance(false);
+        hidden.features.clear();
+        let hidden = features_offered(&hidden, &[Feature::CodeCompletions]).unwrap().message;
+        assert!(hidden.contains("(since 17.9; see its version and licence)"), "no beta: {hidden}");
         let mut premium = instance(true);
         premium.capabilities.features.push("RESOLVE_VULNERABILITY".into());
         let ultimate = features_offered(&premium, &[Feature::ResolveVulnerability]).unwrap().message;

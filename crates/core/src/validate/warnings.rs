@@ -62,24 +62,48 @@ mod tests {
         }
     }
 
-    fn gateway(providers: &str) -> AIGatewaySpec {
-        let text = format!("{{gitlab: {{url: 'http://g', tokenSecretRef: {{name: t}}}}, providers: {providers}}}");
-        serde_yaml_ng::from_str(&text).unwrap()
-    }
-
     #[test]
-    fn logged_prompts_earn_a_warning() {
-        let mut spec = gateway("{}");
-        assert!(gateway_warnings(&spec).is_empty());
-        spec.logging = serde_yaml_ng::from_str("{prompts: true}").unwrap();
-        assert_eq!(gateway_warnings(&spec)[0].0, "PromptLoggingEnabled");
+    fn what_of_a_gateway_earns_a_warning() {
+        const GUESSED: &str = "GatewayImageGuessed";
+        const BUNDLE: &str = "CABundleReplacesPublic";
+        const BYPASSED: &str = "AuthenticationBypassed";
+        let bundle = "caBundleRef: {kind: ConfigMap, name: ca, key: ca.crt}";
+        let cases: [(&str, &str, &[&str]); 16] = [
+            ("", "", &[]),
+            ("", "logging: {prompts: false}", &[]),
+            ("", "logging: {prompts: true}", &["PromptLoggingEnabled"]),
+            ("", "image: r/duo-gateway:1", &[]),
+            ("", "implementation: GitLab", &[GUESSED]),
+            ("", "implementation: GitLab, image: r/i:1", &[]),
+            ("", "implementation: GitLab, gitlabImage: {tag: v1}", &[]),
+            ("", "agentPlatform: {}", &[GUESSED]),
+            ("", "agentPlatform: {image: r/i:1}", &[]),
+            ("", "agentPlatform: {}, implementation: GitLab, image: r/i:1", &[GUESSED]),
+            (bundle, "", &[]),
+            (bundle, "implementation: GitLab, image: r/i:1", &[BUNDLE]),
+            (bundle, "agentPlatform: {image: r/i:1}", &[BUNDLE]),
+            ("", "gitlabImage: {environment: {AIGW_AUTH__BYPASS_EXTERNAL: 'true'}}", &[BYPASSED]),
+            ("", "gitlabImage: {environment: {AIGW_AUTH__BYPASS_EXTERNAL: 'false'}}", &[]),
+            ("", "gitlabImage: {environment: {AIGW_OTHER: 'true'}}", &[]),
+        ];
+        for (gitlab, rest, expected) in cases {
+            let text = format!("{{gitlab: {{url: 'http://g', tokenSecretRef: {{name: t}}, {gitlab}}}, {rest}}}");
+            let spec: AIGatewaySpec = serde_yaml_ng::from_str(&text).unwrap();
+            let reasons: Vec<&str> = gateway_warnings(&spec).into_iter().map(|(reason, _)| reason).collect();
+            assert_eq!(reasons, expected, "{gitlab} {rest}");
+        }
     }
 
     #[test]
     fn a_missing_v1_earns_a_warning() {
-        let mut spec = spec();
-        assert!(warnings(&spec).is_empty());
-        spec.endpoint = Some("http://vllm:8000".into());
-        assert_eq!(warnings(&spec)[0].0, "EndpointWithoutV1");
+        let told = |platform, endpoint: Option<&str>| {
+            let spec = SelfHostedModelSpec { platform, endpoint: endpoint.map(Into::into), ..spec() };
+            warnings(&spec).into_iter().map(|(reason, _)| reason).collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(told(Platform::OpenAICompatible, Some("http://vllm:8000")), ["EndpointWithoutV1"]);
+        assert_eq!(told(Platform::OpenAICompatible, Some("http://vllm:8000/v1/")), none);
+        assert_eq!(told(Platform::OpenAICompatible, None), none);
+        assert_eq!(told(Platform::AzureOpenAI, Some("https://a.openai.azure.com")), none);
     }
 }
