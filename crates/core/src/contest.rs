@@ -33,6 +33,8 @@ struct Rounds {
     put_back: u32,
     /// When it was written or found changed last.
     last: i64,
+    /// When it was written last.
+    wrote: i64,
     not_before: i64,
     /// What puts it back, for people.
     would: String,
@@ -62,7 +64,8 @@ impl Contest {
     /// Whether `subject`, which is not as declared, may be put back at `now`.
     pub fn judge(&self, subject: &str, now: i64) -> Verdict {
         match self.subjects.get(subject) {
-            Some(rounds) if rounds.contested() && now < rounds.not_before => {
+            // A clock that was set back must not keep it waiting for as long.
+            Some(rounds) if rounds.contested() && (rounds.wrote..rounds.not_before).contains(&now) => {
                 Verdict::Hold(rounds.put_back, rounds.not_before)
             }
             _ => Verdict::Write,
@@ -78,7 +81,7 @@ impl Contest {
         if !first || was_settled {
             rounds.put_back = rounds.put_back.saturating_add(1);
         }
-        rounds.last = now;
+        (rounds.last, rounds.wrote) = (now, now);
         would.clone_into(&mut rounds.would);
         let beyond = rounds.put_back.saturating_sub(ROUNDS).min(DOUBLINGS);
         rounds.not_before = now.saturating_add(period.max(1).saturating_mul(2 << beyond));
@@ -180,6 +183,24 @@ mod tests {
             now += PERIOD;
         }
         assert_eq!(waits, [0, 0, 600, 1200, 2400, 2400, 2400, 2400, 2400]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nothing_up() {
+        let mut contest = Contest::default();
+        for _ in 0..3 {
+            contest.wrote("url", "", true, 1_000_000, PERIOD);
+        }
+        let held = Verdict::Hold(3, 1_000_000 + 2 * PERIOD);
+        for (now, verdict) in [
+            (1_000_000, held),
+            (1_000_000 + 2 * PERIOD - 1, held),
+            (1_000_000 + 2 * PERIOD, Verdict::Write),
+            (999_999, Verdict::Write),
+            (5, Verdict::Write),
+        ] {
+            assert_eq!(contest.judge("url", now), verdict, "{now}");
+        }
     }
 
     #[test]

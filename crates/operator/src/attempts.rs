@@ -1,7 +1,7 @@
 //! When connection checks were tried last, remembered while this process runs: a check that says once more what the status
 //! says already is not worth a write every few seconds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use kube::{Resource, ResourceExt};
@@ -25,8 +25,37 @@ impl Attempts {
         self.all().insert(object.uid().unwrap_or_default(), at);
     }
 
+    /// Forgets all but these objects.
+    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+        self.all().retain(|uid, _| uids.contains(uid));
+    }
+
     /// Forgets an object that is gone.
     pub(crate) fn forget<K: Resource>(&self, object: &K) {
         self.all().remove(&object.uid().unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use duo_api::SelfHostedModel;
+
+    use super::*;
+
+    #[test]
+    fn only_those_that_there_are_are_remembered() {
+        let model = |uid: &str| -> SelfHostedModel {
+            let text = format!(
+                "{{apiVersion: duo.selfhosted.dev/v1alpha1, kind: SelfHostedModel, metadata: {{name: m, uid: {uid}}}, spec: {{gatewayRef: {{name: duo}}, displayName: M, platform: Bedrock, family: Claude, identifier: bedrock/m}}}}"
+            );
+            serde_yaml_ng::from_str(&text).unwrap()
+        };
+        let attempts = Attempts::default();
+        for uid in ["one", "two", "three"] {
+            attempts.note(&model(uid), 7);
+        }
+        attempts.keep(&HashSet::from(["two".to_owned()]));
+        attempts.forget(&model("four"));
+        assert_eq!(["one", "two", "three"].map(|uid| attempts.last(&model(uid), None)), [None, Some(7), None]);
     }
 }

@@ -1,6 +1,6 @@
 //! Fights with other writers, remembered for each object while this process runs. The rules are `core::contest`'s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use duo_core::conditions::Finding;
@@ -26,6 +26,11 @@ impl Contests {
             *entry = (generation, HashMap::new());
         }
         ask(entry.1.entry(type_).or_default())
+    }
+
+    /// Forgets all but these objects.
+    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
     }
 
     /// Forgets an object that is gone.

@@ -70,9 +70,10 @@ impl Fresh {
             return Ok(Some(Arc::clone(object)));
         }
         let began = Instant::now();
+        // Before it is read: a read that fails, or is dropped on its way, leaves nothing either.
+        self.forget_later(key, &slot);
         let found = read(&self.kube, kind, namespace, name).await?.map(Arc::new);
         *last = found.clone().map(|object| (began, object));
-        self.forget_later(key, &slot);
         Ok(found)
     }
 
@@ -142,7 +143,8 @@ mod tests {
 
     use super::*;
 
-    /// A cluster in which each read of the one Secret gives another value, after a moment; `missing` does not exist.
+    /// A cluster in which each read of the one Secret gives another value, after a moment; `missing` does not exist, `refused` may
+    /// not be read.
     fn cluster() -> (Fresh, Arc<AtomicUsize>) {
         let reads = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&reads);
@@ -165,7 +167,12 @@ mod tests {
             let number = self.0.fetch_add(1, Ordering::SeqCst) + 1;
             Box::pin(async move {
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                let (code, body) = if request.uri().path().ends_with("missing") {
+                let refused = request.uri().path().ends_with("refused");
+                let (code, body) = if refused {
+                    let why = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden",
+                        "code": 403, "message": "no"});
+                    (403, why)
+                } else if request.uri().path().ends_with("missing") {
                     let why = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound",
                         "code": 404, "message": "none"});
                     (404, why)
@@ -192,6 +199,17 @@ mod tests {
         tokio::time::sleep(SHARED + SHARED / 2).await;
         assert!(fresh.slots().is_empty());
         assert_eq!(version(&fresh).await, "u/2");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_fails_or_is_dropped_leaves_nothing() {
+        let (fresh, _) = cluster();
+        assert!(fresh.get(Kind::Secret, "n", "refused").await.is_err());
+        let dropped = tokio::time::timeout(Duration::from_millis(1), version(&fresh)).await;
+        assert!(dropped.is_err());
+        assert_eq!(fresh.slots().len(), 2);
+        tokio::time::sleep(SHARED + SHARED / 2).await;
+        assert!(fresh.slots().is_empty());
     }
 
     #[tokio::test]

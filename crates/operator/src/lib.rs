@@ -16,6 +16,7 @@ mod error;
 mod fresh;
 mod gateway;
 mod grace;
+mod housekeeping;
 mod inputs;
 mod model;
 mod own_writes;

@@ -27,7 +27,7 @@ use crate::pace::Paces;
 use crate::report::Reporter;
 use crate::session::Sessions;
 use crate::shard::{self, Shard};
-use crate::{aside, assignment, gateway, model, watches};
+use crate::{aside, assignment, gateway, housekeeping, model, watches};
 
 /// Name of the Lease, and of this controller in events and metrics.
 pub(crate) const NAME: &str = "duo-operator";
@@ -242,6 +242,8 @@ impl Lead<'_> {
         let _nobody_else_listens = work.send(true);
         let patrol = gateway::patrol::run(Arc::clone(&ctx), router.clone());
         watching.spawn(async move { match patrol.await {} });
+        let kept = housekeeping::run(Arc::clone(&ctx));
+        watching.spawn(async move { match kept.await {} });
         watching.spawn(async move {
             router.wake_all().await;
             std::future::pending().await

@@ -138,6 +138,12 @@ impl Shard {
         reporter.event(gateway, &Event::warning("ShardsOverlap", text)).await;
     }
 
+    /// Forgets all but these gateways.
+    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid| uids.contains(uid));
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
+    }
+
     fn leaving_for(&self, gateway: &AIGateway, matches: bool) -> u64 {
         let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = gateway.uid().unwrap_or_default();

@@ -28,7 +28,7 @@ pub enum Error {
         what: String,
     },
     /// The API server cannot be reached, or the answer cannot be read.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", client_words(.source))]
     Client {
         /// Verb and object.
         what: String,
@@ -51,6 +51,19 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// Longest wait that the API server can ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// serde's message could quote a piece of the answer, which may be a Secret; its position is enough.
+fn client_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::SerdeError(e) => {
+            format!("the Kubernetes API's answer cannot be read (line {} column {})", e.line(), e.column())
+        }
+        other => other.to_string(),
+    }
 }
 
 fn status_words(status: &Status) -> String {
@@ -123,11 +136,11 @@ impl Error {
         }
     }
 
-    /// How long the API server asks to wait.
+    /// How long the API server asks to wait, at most an hour.
     pub fn retry_after(&self) -> Option<Duration> {
         let Self::Api { status, .. } = self else { return None };
         let seconds = status.details.as_ref()?.retry_after_seconds;
-        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LONGEST_RETRY_AFTER))
     }
 }
 
@@ -139,5 +152,23 @@ pub async fn call<T>(
     match tokio::time::timeout(CALL_TIMEOUT, future).await {
         Ok(result) => result.map_err(|e| Error::new(what, e)),
         Err(_) => Err(Error::Timeout { what: what.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_asks_for_is_bounded() {
+        for (asked, wait) in [(0, None), (7, Some(7)), (3600, Some(3600)), (u32::MAX, Some(3600))] {
+            let status: Status = serde_json::from_value(serde_json::json!({
+                "status": "Failure", "code": 429, "reason": "TooManyRequests", "message": "later",
+                "details": {"retryAfterSeconds": asked},
+            }))
+            .unwrap();
+            let error = Error::new("get Pod n/p", kube::Error::Api(Box::new(status)));
+            assert_eq!(error.retry_after(), wait.map(Duration::from_secs), "{asked}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,6 +28,9 @@ const REFILL: Duration = Duration::from_secs(60);
 const REPEAT: Duration = Duration::from_secs(600);
 /// Most objects remembered.
 const MOST_OBJECTS: usize = 10_000;
+/// An object of which nothing was said for so long is as if nothing had ever been said: its burst is whole again, and
+/// whatever was said may be repeated.
+const QUIET: Duration = Duration::from_secs(REFILL.as_secs() * BURST as u64);
 
 /// How serious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,23 +127,36 @@ fn cut(text: &str, bytes: usize) -> String {
 #[derive(Default)]
 struct Limiter {
     objects: HashMap<String, Bucket>,
+    /// When those of which nothing is said any more were forgotten.
+    swept: Option<Instant>,
 }
 
 struct Bucket {
     tokens: f64,
     filled: Instant,
-    said: HashMap<Notice, Instant>,
+    /// By hash: the sentences themselves would take more memory than the objects.
+    said: HashMap<u64, Instant>,
+}
+
+fn hash(notice: &Notice) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    notice.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Limiter {
     fn allows(&mut self, about: &ObjectReference, notice: &Notice, now: Instant) -> bool {
-        let key = about.uid.clone().or_else(|| about.name.clone()).unwrap_or_default();
+        if self.swept.is_none_or(|swept| now.duration_since(swept) >= REPEAT) {
+            self.swept = Some(now);
+            self.objects.retain(|_, bucket| now.duration_since(bucket.filled) < QUIET);
+        }
+        let (key, notice) = (about.uid.clone().or_else(|| about.name.clone()).unwrap_or_default(), hash(notice));
         if self.objects.len() >= MOST_OBJECTS && !self.objects.contains_key(&key) {
             self.objects.clear();
         }
         let bucket = self.objects.entry(key).or_insert(Bucket { tokens: BURST, filled: now, said: HashMap::new() });
         bucket.said.retain(|_, at| now.duration_since(*at) < REPEAT);
-        if bucket.said.contains_key(notice) {
+        if bucket.said.contains_key(&notice) {
             return false;
         }
         let refilled = now.duration_since(bucket.filled).as_secs_f64() / REFILL.as_secs_f64();
@@ -149,7 +166,7 @@ impl Limiter {
             return false;
         }
         bucket.tokens -= 1.0;
-        bucket.said.insert(notice.clone(), now);
+        bucket.said.insert(notice, now);
         true
     }
 }
@@ -189,6 +206,19 @@ mod tests {
         assert!(limiter.allows(&object("b"), &notice("x"), now));
         assert!(limiter.allows(&object("a"), &notice("later"), now + REFILL));
         assert!(!limiter.allows(&object("a"), &notice("too soon"), now + REFILL));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_objects_that_have_been_quiet_for_long() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        for number in 0..100 {
+            limiter.allows(&object(&number.to_string()), &notice("x"), now);
+        }
+        assert!(!limiter.allows(&object("7"), &notice("x"), now + REPEAT - Duration::from_secs(1)));
+        limiter.allows(&object("7"), &notice("y"), now + REPEAT);
+        assert_eq!(limiter.objects.len(), 100, "a burst is not whole again before");
+        assert!(limiter.allows(&object("8"), &notice("x"), now + REPEAT + QUIET));
+        assert_eq!(limiter.objects.len(), 1);
     }
 
     #[test]

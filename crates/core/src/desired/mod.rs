@@ -55,7 +55,8 @@ pub enum Part<T> {
 }
 
 /// Everything that is applied for one AIGateway. Applying destructures it, so that no object can be forgotten.
-#[derive(Clone, Debug)]
+/// `Debug` tells only its hash: a Secret is in it.
+#[derive(Clone)]
 pub struct Bundle {
     /// Identity of the pods.
     pub service_account: ServiceAccount,
@@ -81,6 +82,12 @@ pub struct Bundle {
     pub agent_platform: Part<AgentPlatform>,
     /// Hash of what the pods mount or read.
     pub config_hash: String,
+}
+
+impl std::fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bundle").field("config_hash", &self.config_hash).finish_non_exhaustive()
+    }
 }
 
 /// Objects of the Agent Platform's service.

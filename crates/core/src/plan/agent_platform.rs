@@ -138,12 +138,20 @@ mod tests {
         );
         assert_eq!((again.url.as_deref(), again.ours.as_str()), (Some("old:1"), "new:2"));
 
-        let release = |found: Settings| plan_agent_platform_release(&found, &before, &capabilities(true));
-        assert_eq!(
-            release(observed(Some("duo:50052"), Some(false))).map(|op| op.to_string()).as_deref(),
-            Some("set agent platform to old:1 and its TLS on (found: duo:50052, TLS off)")
-        );
-        assert_eq!(release(observed(Some("clicked:1"), Some(false))), None);
+        let ours = Some("duo:50052");
+        for (found, has_secure, written) in [
+            (
+                observed(ours, Some(false)),
+                true,
+                Some("set agent platform to old:1 and its TLS on (found: duo:50052, TLS off)"),
+            ),
+            (observed(ours, Some(true)), true, Some("set agent platform to old:1 (found: duo:50052)")),
+            (observed(ours, None), false, Some("set agent platform to old:1 (found: duo:50052)")),
+            (observed(Some("clicked:1"), Some(false)), true, None),
+        ] {
+            let planned = plan_agent_platform_release(&found, &before, &capabilities(has_secure));
+            assert_eq!(planned.map(|op| op.to_string()).as_deref(), written, "{found:?}");
+        }
         // Ours stood there before anything was written down: there is nothing to go back to.
         let first = AgentPlatformBefore::note(None, &observed(Some("duo:50052"), None), &target);
         assert_eq!(first.url, None);

@@ -39,17 +39,7 @@ pub fn between(before: &Instance, after: &Instance) -> Vec<Operation> {
 fn settings(before: &Instance, after: &Instance) -> Option<Operation> {
     let (found, now) = (before.settings.clone().unwrap_or_default(), after.settings.clone().unwrap_or_default());
     let timeout = now.timeout_seconds;
-    match &now.gateway_url {
-        Some(url) => plan_settings(&found, url, timeout, timeout.is_some()),
-        None if found.gateway_url.as_deref().and_then(url_rules::normalize).is_some() => {
-            Some(Operation::UpdateSettings {
-                gateway_url: Some(None),
-                timeout_seconds: timeout.filter(|_| timeout != found.timeout_seconds),
-                found: found.gateway_url.unwrap_or_default(),
-            })
-        }
-        None => plan_settings(&found, "", timeout, timeout.is_some()),
-    }
+    plan_settings(&found, now.gateway_url.as_deref().unwrap_or_default(), timeout, timeout.is_some())
 }
 
 fn agent_platform(before: &Instance, after: &Instance) -> Option<Operation> {
@@ -132,6 +122,7 @@ mod tests {
             settings: Some(Settings {
                 gateway_url: Some("http://old:5052".into()),
                 timeout_seconds: Some(60),
+                agent_platform_secure: Some(false),
                 ..Settings::default()
             }),
             models: Some(vec![model("2", "Two"), model("1", "One")]),
@@ -156,18 +147,32 @@ mod tests {
     #[test]
     fn what_did_not_change_is_no_write() {
         assert!(sentences(|_| {}).is_empty());
+        let empty = Instance { settings: None, ..gitlab() };
+        assert!(between(&empty, &empty).is_empty());
     }
 
     #[test]
     fn each_change_is_one_sentence() {
         type Change = fn(&mut Instance);
-        let cases: [(Change, &str); 11] = [
+        let cases: [(Change, &str); 16] = [
             (
                 |g| settings_of(g).gateway_url = Some("http://new:5052".into()),
                 "set gateway URL to http://new:5052 (found: http://old:5052)",
             ),
             (|g| settings_of(g).gateway_url = None, "set gateway URL to nothing (found: http://old:5052)"),
             (|g| settings_of(g).timeout_seconds = Some(90), "set request timeout to 90 s (found: 60 s)"),
+            (
+                |g| {
+                    settings_of(g).gateway_url = None;
+                    settings_of(g).timeout_seconds = Some(90);
+                },
+                "set gateway URL to nothing and request timeout to 90 s (found: http://old:5052, 60 s)",
+            ),
+            (
+                |g| settings_of(g).agent_platform_url = Some("duo:50052".into()),
+                "set agent platform to duo:50052 (found: no URL)",
+            ),
+            (|g| settings_of(g).agent_platform_secure = Some(true), "set agent platform's TLS on (found: TLS off)"),
             (|g| models_of(g).insert(0, model("new-1", "Three")), "create model \"Three\""),
             (|g| models_of(g)[1].identifier = Some("bedrock/y".into()), {
                 "update model \"One\": identifier from \"bedrock/x\" to \"bedrock/y\""
@@ -182,6 +187,14 @@ mod tests {
             (
                 |g| g.features[0] = row("duo_chat", "disabled", None),
                 "set feature duo_chat to disabled (found: self_hosted 1 \"One\")",
+            ),
+            (
+                |g| g.features[1] = row("code_completions", "vendored", None),
+                "set feature code_completions to vendored (found: unassigned)",
+            ),
+            (
+                |g| g.features[0] = row("duo_chat", "unassigned", None),
+                "set feature duo_chat to unassigned (found: self_hosted 1 \"One\")",
             ),
             (|g| g.features[0].model_id = Some("2".into()), "set feature duo_chat to 2 (found: self_hosted 1 \"One\")"),
         ];

@@ -25,6 +25,8 @@ use crate::error::Error;
 const METRICS_PORT: u16 = 8082;
 /// A pod that does not answer in this time does not serve.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest answer of a pod: what became of a hundred models and their features takes some 400 KiB.
+const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 
 /// What the ready pods said.
 #[derive(Default)]
@@ -136,7 +138,19 @@ async fn ask(http: &reqwest::Client, ip: &str) -> Option<Answer> {
 /// What a pod's metrics listener answers; `None` without a good answer in time.
 pub(super) async fn get(http: &reqwest::Client, ip: &str, path: &str, timeout: Duration) -> Option<serde_json::Value> {
     let answer = http.get(admin_url(ip, path)?).timeout(timeout).send().await.ok()?.error_for_status().ok()?;
-    answer.json().await.ok()
+    json(answer).await
+}
+
+/// The JSON of an answer; `None` for one that is longer than any gateway's.
+pub(super) async fn json(mut answer: reqwest::Response) -> Option<serde_json::Value> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.ok()? {
+        if body.len() + chunk.len() > ANSWER_LIMIT {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).ok()
 }
 
 /// An address on a pod's metrics listener.
@@ -184,5 +198,42 @@ async fn touch(api: &Api<Pod>, pod: &Pod, hash: &str) -> Result<(), Error> {
         // A pod that went away meanwhile needs no refresh.
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What is read of a pod that answers `{"a":"xxx…"}` with so many bytes between the quotes.
+    async fn told(length: usize) -> (Option<serde_json::Value>, usize) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/models", listener.local_addr().unwrap());
+        let pod = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let _request = connection.read(&mut [0; 1024]).await.unwrap();
+            connection.write_all(b"HTTP/1.0 200 OK\r\n\r\n{\"a\":\"").await.unwrap();
+            let mut sent = 0;
+            while sent < length && connection.write_all(&[b'x'; 1024]).await.is_ok() {
+                sent += 1024;
+            }
+            let _closed = connection.write_all(b"\"}").await;
+            sent
+        });
+        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+        let read = json(answer).await;
+        (read, pod.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_none() {
+        let (short, _) = told(4096).await;
+        assert_eq!(short.unwrap()["a"].as_str().unwrap().len(), 4096);
+        let endless = 40 * ANSWER_LIMIT;
+        let (long, sent) = told(endless).await;
+        assert_eq!(long, None);
+        assert!(sent < endless, "it is not read to its end");
     }
 }

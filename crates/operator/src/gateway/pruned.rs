@@ -1,6 +1,6 @@
 //! What was pruned already: a converged gateway asks the API server for nothing that it does not declare.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most gateways remembered; beyond it all are pruned anew.
@@ -22,6 +22,11 @@ impl Pruned {
             known.clear();
         }
         known.insert(uid, declared);
+    }
+
+    /// Forgets all but these gateways.
+    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+        self.lock().retain(|uid, _| uids.contains(uid));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
