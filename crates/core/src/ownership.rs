@@ -328,6 +328,12 @@ mod tests {
     }
 
     #[test]
+    fn a_home_is_identified_by_its_instance_id() {
+        assert!(Home::new("http://g", Some("id".into())).is_identified());
+        assert!(!Home::new("http://g", None).is_identified());
+    }
+
+    #[test]
     fn an_instance_id_that_is_known_stays_written() {
         let here = |id: Option<&str>| Home::new("https://g.example", id.map(Into::into));
         for (mark, id, written) in [

@@ -257,6 +257,29 @@ mod tests {
     }
 
     #[test]
+    fn families_are_those_of_the_newest_list_that_is_not_newer_than_gitlab() {
+        let instance = |version: &str| Instance {
+            version: version.into(),
+            capabilities: crate::observed::Capabilities::newest(),
+            settings: None,
+            models: None,
+            features: vec![],
+        };
+        let old = ["claude_3", "gpt", "general"];
+        let new = ["claude_3", "gpt", "general", "mistral", "gemini"];
+        for (version, expected) in [
+            ("17.8.3", None),
+            ("17.9.0", Some(&old[..])),
+            ("18.9.2-ee", Some(&old[..])),
+            ("19.0.0", Some(&new[..])),
+            ("19.5.1", Some(&new[..])),
+        ] {
+            assert_eq!(families(&instance(version), Feature::DuoAgentPlatform).as_deref(), expected, "{version}");
+        }
+        assert_eq!(families(&instance("18.9.0"), Feature::SecurityReview), None);
+    }
+
+    #[test]
     fn no_two_listed_models_of_a_table_have_the_same_words() {
         for table in &TABLES.tables {
             let mut all: Vec<Vec<String>> =

@@ -86,6 +86,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_declared_is_what_gitlab_calls() {
+        let gateway = |spec: &str| -> AIGateway {
+            let text = format!(
+                "{{apiVersion: duo.selfhosted.dev/v1alpha1, kind: AIGateway, metadata: {{name: duo, namespace: ns}}, spec: {{gitlab: {{url: 'http://g', tokenSecretRef: {{name: t}}}}, {spec}}}}}"
+            );
+            serde_yaml_ng::from_str(&text).unwrap()
+        };
+        for (spec, url) in [
+            ("", "http://duo.ns.svc:5052"),
+            ("tls: {secretRef: {name: t}}", "https://duo.ns.svc:5052"),
+            ("ingress: {host: duo.example.com}", "http://duo.example.com"),
+            ("ingress: {host: duo.example.com, tls: {secretName: t}}", "https://duo.example.com"),
+            ("url: 'http://lb:80', ingress: {host: duo.example.com}", "http://lb:80"),
+        ] {
+            assert_eq!(gateway_url(&gateway(spec)), url, "{spec}");
+        }
+        let service = Some("duo-agent-platform.ns.svc:50052");
+        for (spec, url, secure) in [
+            ("", None, None),
+            ("agentPlatform: {}", service, Some(false)),
+            ("agentPlatform: {tls: {secretRef: {name: t}}}", service, Some(true)),
+            ("agentPlatform: {url: 'lb:443', secure: true}", Some("lb:443"), Some(true)),
+            ("agentPlatform: {tls: {secretRef: {name: t}}, secure: false}", service, Some(false)),
+        ] {
+            let gateway = gateway(spec);
+            assert_eq!(
+                (agent_platform_url(&gateway).as_deref(), agent_platform_secure(&gateway)),
+                (url, secure),
+                "{spec}"
+            );
+        }
+    }
+
+    #[test]
     fn one_instance_has_one_key() {
         assert_eq!(instance_key("https://GitLab.example.com/"), instance_key("https://gitlab.example.com:443"));
         assert_eq!(instance_key("https://gitlab.example.com./"), instance_key("https://gitlab.example.com"));

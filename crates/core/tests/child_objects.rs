@@ -12,6 +12,7 @@ use std::path::Path;
 use duo_api::{AIGateway, SelfHostedModel};
 use duo_core::desired::{self, AgentPlatform, Bundle, Credentials, KeyPair, Part, RenderError};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 
 const IMAGE: &str = "registry.example.com/duo-gateway:1";
@@ -293,8 +294,42 @@ fn an_agent_platform_with_a_certificate_is_probed_without_grpc() {
     let container = &platform.deployment.spec.unwrap().template.spec.unwrap().containers[0];
     assert_eq!(container.image.as_deref(), Some("mirror/gw:1"));
     let probe = container.readiness_probe.as_ref().unwrap();
-    assert!(probe.grpc.is_none() && probe.tcp_socket.is_some(), "kubelet's gRPC probe speaks no TLS");
+    assert!(probe.grpc.is_none(), "kubelet's gRPC probe speaks no TLS");
+    let port = &container.ports.as_ref().unwrap()[0];
+    assert_eq!(probe.tcp_socket.as_ref().unwrap().port, IntOrString::String(port.name.clone().unwrap()));
     assert!(platform.disruption_budget.is_none());
+}
+
+#[test]
+fn gitlabs_image_runs_as_declared() {
+    let pod = |rest: &str| {
+        let spec = format!("{SMALL_ONLY}\n  implementation: GitLab\n{rest}");
+        let bundle = bundle_of(&known(&spec, "19.4.0-ee", "GitLab"), &[], &of_gitlab()).unwrap();
+        bundle.deployment.spec.unwrap().template.spec.unwrap()
+    };
+    for (rest, user) in [("", None), ("  gitlabImage: {runAsUser: 1001}\n", Some(1001))] {
+        let security = pod(rest).security_context.unwrap();
+        let found = (security.run_as_user, security.fs_group, security.run_as_non_root);
+        assert_eq!(found, (user, user, user.map(|_| true)), "{rest}");
+    }
+    for (rest, scheme) in [("", None), ("  tls: {secretRef: {name: t}}\n", Some("HTTPS"))] {
+        let probe = pod(rest).containers[0].readiness_probe.clone().unwrap();
+        assert_eq!(probe.http_get.unwrap().scheme.as_deref(), scheme, "{rest}");
+    }
+    for (drain, waits) in [("0s", None), ("1s", Some(1))] {
+        let lifecycle = pod(&format!("  drainPeriod: {drain}\n")).containers[0].lifecycle.clone();
+        let sleep = lifecycle.and_then(|lifecycle| lifecycle.pre_stop?.sleep).map(|sleep| sleep.seconds);
+        assert_eq!(sleep, waits, "{drain}");
+    }
+}
+
+#[test]
+fn a_secret_is_not_in_what_a_bundle_prints() {
+    let bundle = bundle(SMALL_ONLY, &[], &credentials());
+    let printed = format!("{bundle:?} {:?}", credentials());
+    let bytes = format!("{:?}", b"signing");
+    assert!(printed.contains(&bundle.config_hash) && printed.contains("AWS_SECRET_ACCESS_KEY"), "{printed}");
+    assert!(!printed.contains("signing") && !printed.contains(bytes.trim_matches(['[', ']'])), "{printed}");
 }
 
 #[test]

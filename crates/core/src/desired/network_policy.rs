@@ -180,4 +180,19 @@ mod tests {
         assert_eq!(called_ports(&config).into_iter().collect::<Vec<_>>(), [443, 8080]);
         assert!(identity(&config).is_none());
     }
+
+    #[test]
+    fn a_cloud_is_called_over_https_and_asked_for_credentials_where_none_are_declared() {
+        for (providers, asks) in [
+            ("{bedrock: {region: r, credentials: true}}", false),
+            ("{bedrock: {region: r}}", true),
+            ("{vertexAi: {project: p, location: l, credentialsFile: f}}", false),
+            ("{vertexAi: {project: p, location: l}}", true),
+        ] {
+            let mut config = GatewayConfig::new("http://gitlab.example.com:8080");
+            config.providers = serde_yaml_ng::from_str(providers).unwrap();
+            assert_eq!(called_ports(&config).into_iter().collect::<Vec<_>>(), [443, 8080], "{providers}");
+            assert_eq!(identity(&config).is_some(), asks, "{providers}");
+        }
+    }
 }

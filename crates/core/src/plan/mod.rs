@@ -225,6 +225,35 @@ mod tests {
     }
 
     #[test]
+    fn only_a_rotated_key_alone_is_a_change_on_our_side() {
+        let update = |wish, token, fields: &[&'static str]| Operation::UpdateModel {
+            id: "1".into(),
+            desired: DesiredModel {
+                name: "M".into(),
+                family: "GPT",
+                endpoint: None,
+                identifier: "custom_openai/m".into(),
+                provider: None,
+                token: wish,
+            },
+            token,
+            differences: fields.iter().map(|field| (*field, String::new(), String::new())).collect(),
+        };
+        let (new, held) = (TokenWish::Held { is_new: true }, TokenWish::Held { is_new: false });
+        for (operation, ours) in [
+            (update(new, TokenChange::Set, &[]), true),
+            (update(new, TokenChange::Set, &["name"]), false),
+            // it is missing in GitLab, where somebody took it away
+            (update(held, TokenChange::Set, &[]), false),
+            (update(held, TokenChange::Set, &["name"]), false),
+            (update(new, TokenChange::Clear, &[]), false),
+            (delete("a"), false),
+        ] {
+            assert_eq!(operation.follows_our_secret(), ours, "{operation}");
+        }
+    }
+
+    #[test]
     fn what_is_left_out_of_an_operation() {
         let settings = |url: bool, timeout: bool| Operation::UpdateSettings {
             gateway_url: url.then(|| Some("http://duo".to_owned())),
