@@ -324,6 +324,25 @@ fn gitlabs_image_runs_as_declared() {
 }
 
 #[test]
+fn the_digest_of_a_model_is_that_of_what_is_rendered_once_all_keys_are_at_hand() {
+    let further = "fallbacks: [{name: b, platform: OpenAICompatible, identifier: custom_openai/b, endpoint: 'http://b/v1', apiKeySecretRef: {name: b}}]";
+    let declared = format!(
+        "displayName: V, platform: OpenAICompatible, family: Mistral, identifier: custom_openai/v, endpoint: 'http://vllm:8000/v1', apiKeySecretRef: {{name: vllm}}, {further}"
+    );
+    let model = model("vllm", "2026-01-01T00:00:00Z", &declared);
+    let rendered = |files: &[&str]| {
+        let mut credentials = credentials();
+        credentials.files = files.iter().map(|file| ((*file).to_owned(), b"key".to_vec())).collect();
+        desired::gateway_config(&gateway(SMALL_ONLY), &[&model], &credentials, None).models[0].digest()
+    };
+    let inputs = duo_core::inputs::of_all_places("vllm", &model.spec);
+    let files: Vec<&str> = inputs.iter().map(|input| input.file.as_str()).collect();
+    let digest = desired::model_digest("vllm", &model.spec);
+    assert_eq!(digest, rendered(&files));
+    assert_ne!(digest, rendered(&files[..1]), "a place without its key is left out");
+}
+
+#[test]
 fn a_secret_is_not_in_what_a_bundle_prints() {
     let bundle = bundle(SMALL_ONLY, &[], &credentials());
     let printed = format!("{bundle:?} {:?}", credentials());
