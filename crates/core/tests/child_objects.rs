@@ -266,9 +266,13 @@ fn a_network_policy_that_is_switched_off_is_none_and_an_egress_list_is_all_there
         bundle(&format!("{SMALL_ONLY}\n  networkPolicy: {policy}\n"), &models(), &credentials()).network_policy
     };
     assert!(of("{enabled: false}").is_none());
-    let listed = of("{egress: {dns: false, rules: [{to: [{cidr: 192.0.2.0/24}], ports: [443]}]}}").unwrap();
+    let listed = of("{egress: {dns: false, rules: [{to: [{cidr: 192.0.2.0/24}], ports: [443, 8443]}, {}]}}").unwrap();
     let rules = listed.spec.unwrap().egress.unwrap();
-    assert_eq!(rules.len(), 1);
+    let ports: Vec<Option<Vec<IntOrString>>> = rules
+        .iter()
+        .map(|rule| rule.ports.as_ref().map(|ports| ports.iter().filter_map(|port| port.port.clone()).collect()))
+        .collect();
+    assert_eq!(ports, [Some(vec![IntOrString::Int(443), IntOrString::Int(8443)]), None], "without ports: all");
     assert_eq!(rules[0].to.as_ref().unwrap()[0].ip_block.as_ref().unwrap().cidr, "192.0.2.0/24");
 }
 
