@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{
+    connections::Connections,
     documents::{self, Document},
     error::{Error, Result},
     graphql::request_body,
@@ -38,6 +39,20 @@ pub struct Client {
     pub(crate) rehearsal: Option<Rehearsal>,
 }
 
+/// What clients of one process share: what is known of GitLab's versions, and HTTP clients by whom they trust. A clone is
+/// the same.
+#[derive(Clone, Default)]
+pub struct Shared {
+    schemas: SchemaCache,
+    connections: Connections,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
 #[derive(Clone)]
 struct Known {
     key: SchemaKey,
@@ -52,14 +67,15 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client with a schema cache of its own. Sends nothing yet.
+    /// A client that shares nothing with others. Sends nothing yet.
     pub fn new(config: ClientConfig) -> Result<Self> {
-        Self::with_cache(config, SchemaCache::new())
+        Self::sharing(config, &Shared::default())
     }
 
-    /// A client that shares what is known about versions with other clients. Sends nothing yet.
-    pub fn with_cache(config: ClientConfig, cache: SchemaCache) -> Result<Self> {
-        Ok(Self { transport: Transport::new(config)?, cache, known: Arc::default(), rehearsal: None })
+    /// A client that shares with others of this process what does not depend on whom it speaks to. Sends nothing yet.
+    pub fn sharing(config: ClientConfig, shared: &Shared) -> Result<Self> {
+        let transport = Transport::new(config, &shared.connections)?;
+        Ok(Self { transport, cache: shared.schemas.clone(), known: Arc::default(), rehearsal: None })
     }
 
     /// Calls `observer` after every request, for metrics.

@@ -4,8 +4,8 @@
 //!
 //! ```no_run
 //! # async fn f() -> duo_gitlab::Result<()> {
-//! use duo_gitlab::{Client, ClientConfig, SchemaCache, Token};
-//! let cache = SchemaCache::new(); // one per process
+//! use duo_gitlab::{Client, ClientConfig, Shared, Token};
+//! let shared = Shared::default(); // one per process
 //! let config = ClientConfig {
 //!     base_url: "https://gitlab.example.com".parse().map_err(|_| duo_gitlab::Error::Configuration { what: "url".into() })?,
 //!     token: Token::new("glpat-…"),
@@ -13,7 +13,7 @@
 //!     request_timeout: std::time::Duration::from_secs(10),
 //!     user_agent: "duo-operator/0.1".into(),
 //! };
-//! let gitlab = Client::with_cache(config, cache)?;
+//! let gitlab = Client::sharing(config, &shared)?;
 //! let observation = gitlab.observe().await?;
 //! # Ok(()) }
 //! ```
@@ -21,6 +21,7 @@
 //! Never logged, never kept in errors: the access token, models' API keys, request variables, `extensions` of answers.
 
 mod client;
+mod connections;
 mod documents;
 mod error;
 mod graphql;
@@ -34,10 +35,10 @@ mod transport;
 mod types;
 mod write;
 
-pub use client::Client;
+pub use client::{Client, Shared};
 pub use error::{Error, Result};
 pub use rehearsal::REHEARSED_ID;
-pub use schema::{Capabilities, SchemaCache, Source};
+pub use schema::{Capabilities, Source};
 pub use token::Token;
 pub use transport::{CallObserver, CallOutcome, ClientConfig, Entered, Entering, Gate, WriteBudget};
 pub use types::{

@@ -161,7 +161,7 @@ const MOST_VERSIONS: usize = 64;
 
 /// Capabilities per version, shared by clients so that several instances of one version are introspected once.
 #[derive(Clone, Default)]
-pub struct SchemaCache {
+pub(crate) struct SchemaCache {
     by_version: Arc<Mutex<HashMap<SchemaKey, Slot>>>,
     by_instance: Arc<Mutex<Guesses>>,
 }
@@ -173,11 +173,6 @@ impl std::fmt::Debug for SchemaCache {
 }
 
 impl SchemaCache {
-    /// An empty cache.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// The slot of a version: whoever fills it first does so for all, the others wait.
     pub(crate) async fn slot(&self, key: &SchemaKey) -> Slot {
         let mut map = self.by_version.lock().await;

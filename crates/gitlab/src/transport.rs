@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::{
+    connections::{Connections, Needs},
     error::{Error, Result},
     refusal::{Causes, error_words, is_html, redirect_target, retry_after},
     token::{Token, scrub},
@@ -86,7 +87,8 @@ impl std::fmt::Debug for ClientConfig {
 /// The HTTP side of a client.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: reqwest::Client,
+    http: Arc<reqwest::Client>,
+    user_agent: HeaderValue,
     graphql: Url,
     rest: Url,
     host: String,
@@ -99,7 +101,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(config: ClientConfig) -> Result<Self> {
+    pub(crate) fn new(config: ClientConfig, connections: &Connections) -> Result<Self> {
         let ClientConfig { base_url, token, ca_bundle_pem, request_timeout, user_agent } = config;
         if !matches!(base_url.scheme(), "http" | "https") || base_url.host_str().is_none() {
             return Err(configuration(format!("spec.gitlab.url `{base_url}` is not an http(s) URL")));
@@ -120,11 +122,13 @@ impl Transport {
             Some(port) => format!("{}:{port}", base_url.host_str().unwrap_or_default()),
             None => base_url.host_str().unwrap_or_default().to_owned(),
         };
-        let http = build_http(&base_url, ca_bundle_pem.as_deref(), request_timeout, &user_agent)?;
+        let user_agent = HeaderValue::from_str(&user_agent).map_err(|_| configuration("the user agent is no text".into()))?;
+        let http = connections.client(Needs::new(base_url.scheme(), ca_bundle_pem, request_timeout))?;
         let graphql = below(&base_url, "api/graphql")?;
         let rest = below(&base_url, "api/v4/")?;
         Ok(Self {
             http,
+            user_agent,
             graphql,
             rest,
             host,
@@ -230,6 +234,7 @@ impl Transport {
         let mut request = request
             .timeout(timeout)
             .header(header::AUTHORIZATION, self.authorization.clone())
+            .header(header::USER_AGENT, self.user_agent.clone())
             .header(header::ACCEPT, "application/json");
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body);
@@ -327,42 +332,6 @@ fn below(base: &Url, path: &str) -> Result<Url> {
         base.set_path(&path);
     }
     base.join(path).map_err(|e| configuration(format!("spec.gitlab.url `{base}`: {e}")))
-}
-
-fn build_http(base: &Url, ca: Option<&[u8]>, timeout: Duration, user_agent: &str) -> Result<reqwest::Client> {
-    let certificates = match ca {
-        None => Vec::new(),
-        Some(pem) => {
-            let found = reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|e| configuration(format!("spec.gitlab.caBundleRef holds no readable PEM: {}", causes(&e))))?;
-            if found.is_empty() {
-                return Err(configuration("spec.gitlab.caBundleRef holds no certificate in PEM form".into()));
-            }
-            found
-        }
-    };
-    // HTTPS_PROXY and NO_PROXY apply by reqwest's default. Redirects are never followed: the token would follow, too.
-    let builder = || {
-        reqwest::Client::builder()
-            .user_agent(user_agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(timeout.min(Duration::from_secs(5)))
-            .pool_max_idle_per_host(4)
-            .pool_idle_timeout(Duration::from_secs(60))
-    };
-    match builder().tls_certs_merge(certificates.clone()).build() {
-        Ok(client) => Ok(client),
-        // An image without a system trust store: the given authorities alone, or none when TLS is not used.
-        Err(_) if !certificates.is_empty() || base.scheme() == "http" => builder()
-            .tls_certs_only(certificates)
-            .build()
-            .map_err(|e| configuration(format!("spec.gitlab.caBundleRef: {}", causes(&e)))),
-        Err(e) => Err(configuration(format!("TLS: {}", causes(&e)))),
-    }
-}
-
-fn causes(error: &reqwest::Error) -> String {
-    Causes::of(error).text
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use duo_gitlab::{ApiToken, Client, ClientConfig, Error, ModelInput, ModelProvider, SchemaCache, Source, Token};
+use duo_gitlab::{ApiToken, Client, ClientConfig, Error, ModelInput, ModelProvider, Shared, Source, Token};
 use serde_json::json;
 use support::{Answer, Script, TOKEN, client, config, metadata, schema};
 
@@ -232,8 +232,8 @@ async fn instances_of_one_version_share_one_introspection() {
         .json(metadata("19.5.0"))
         .json(metadata("18.9.0"))
         .json(schema(false));
-    let (url, cache) = (script.serve().await, SchemaCache::new());
-    let client = || Client::with_cache(config(&url), cache.clone()).unwrap();
+    let (url, shared) = (script.serve().await, Shared::default());
+    let client = || Client::sharing(config(&url), &shared).unwrap();
     let first = client();
     assert!(first.capabilities().await.unwrap().has_model_provider);
     assert!(first.capabilities().await.unwrap().has_model_provider);

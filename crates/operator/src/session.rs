@@ -13,7 +13,7 @@ use duo_api::AIGateway;
 use duo_core::observed::{Instance, Probe};
 use duo_core::ownership::Home;
 use duo_core::rights::Facts;
-use duo_gitlab::{Client, ClientConfig, SchemaCache, Token};
+use duo_gitlab::{Client, ClientConfig, Shared, Token};
 use duo_runtime::lease::Leadership;
 use kube::ResourceExt;
 use tokio::sync::Mutex;
@@ -87,7 +87,7 @@ struct Identity {
 pub(crate) struct Sessions {
     fresh: Fresh,
     open: Mutex<HashMap<GatewayKey, Arc<Session>>>,
-    schemas: SchemaCache,
+    shared: Shared,
     observer: duo_gitlab::CallObserver,
     leadership: Leadership,
     prepare: Option<Prepare>,
@@ -108,9 +108,9 @@ impl Sessions {
         paces: Paces,
         resync: Duration,
     ) -> Self {
-        let (open, schemas, start, prepare) = (Mutex::default(), SchemaCache::new(), Instant::now(), None);
+        let (open, shared, start, prepare) = (Mutex::default(), Shared::default(), Instant::now(), None);
         let agent = AGENT.to_owned();
-        Self { fresh, open, schemas, observer, leadership, prepare, agent, paces, start, resync }
+        Self { fresh, open, shared, observer, leadership, prepare, agent, paces, start, resync }
     }
 
     /// Names the shard to GitLab, for its logs.
@@ -147,7 +147,7 @@ impl Sessions {
         }
         let base_url = url::Url::parse(&identity.url)
             .map_err(|error| duo_gitlab::Error::Configuration { what: format!("spec.gitlab.url: {error}") })?;
-        let client = Client::with_cache(
+        let client = Client::sharing(
             ClientConfig {
                 base_url,
                 token: identity.token.clone(),
@@ -155,7 +155,7 @@ impl Sessions {
                 request_timeout: CALL_TIMEOUT,
                 user_agent: self.agent.clone(),
             },
-            self.schemas.clone(),
+            &self.shared,
         )?
         .with_observer(Arc::clone(&self.observer))
         .with_gate(self.paces.gate(&identity.url))
