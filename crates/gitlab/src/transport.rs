@@ -103,13 +103,13 @@ pub(crate) struct Transport {
 impl Transport {
     pub(crate) fn new(config: ClientConfig, connections: &Connections) -> Result<Self> {
         let ClientConfig { base_url, token, ca_bundle_pem, request_timeout, user_agent } = config;
-        if !matches!(base_url.scheme(), "http" | "https") || base_url.host_str().is_none() {
-            return Err(configuration(format!("spec.gitlab.url `{base_url}` is not an http(s) URL")));
-        }
         if !base_url.username().is_empty() || base_url.password().is_some() {
             return Err(configuration(
                 "spec.gitlab.url carries credentials; name a Secret in spec.gitlab.tokenSecretRef".into(),
             ));
+        }
+        if !matches!(base_url.scheme(), "http" | "https") || base_url.host_str().is_none() {
+            return Err(configuration(format!("spec.gitlab.url `{base_url}` is not an http(s) URL")));
         }
         if token.is_empty() {
             return Err(configuration("the access token is empty; fill the key of spec.gitlab.tokenSecretRef".into()));

@@ -244,8 +244,9 @@ impl Lead<'_> {
         watching.spawn(async move { match patrol.await {} });
         let kept = housekeeping::run(Arc::clone(&ctx));
         watching.spawn(async move { match kept.await {} });
+        let start = crate::start::run(Arc::clone(&ctx), router);
         watching.spawn(async move {
-            router.wake_all().await;
+            start.await;
             std::future::pending().await
         });
 

@@ -104,30 +104,32 @@ impl Router {
         Self { stores, fresh, works, gateways, models, assignments, soon: Arc::default() }
     }
 
-    /// Wakes everything once, the resources of a gateway together: they share looks at their GitLab. What belongs to a
-    /// gateway that nobody has looked at yet is woken by its first status.
-    pub(crate) async fn wake_all(self) {
-        let mut gateways = self.stores.gateways.state();
-        gateways.sort_by_cached_key(|gateway| (gateway.namespace(), gateway.name_any()));
-        for gateway in &gateways {
+    /// Wakes these gateways and all models and assignments but those of `new` gateways, which their first status wakes. The
+    /// resources of a gateway come together: they share looks at their GitLab.
+    pub(crate) async fn wake_known(&self, known: &[Arc<AIGateway>], new: &[Arc<AIGateway>]) {
+        for gateway in known {
             self.wake_gateway(ObjectRef::from_obj(gateway.as_ref())).await;
         }
-        let new = |namespace: &Option<String>, name: &str| {
-            let gateway = ObjectRef::<AIGateway>::new(name).within(namespace.as_deref().unwrap_or_default());
-            self.stores.gateways.get(&gateway).is_some_and(|gateway| gateway.status.is_none())
-        };
+        let new: HashSet<(Option<String>, String)> =
+            new.iter().map(|gateway| (gateway.namespace(), gateway.name_any())).collect();
+        let is_new = |namespace: &Option<String>, name: &String| new.contains(&(namespace.clone(), name.clone()));
         let mut models = self.stores.models.state();
         models.sort_by_cached_key(|model| (model.namespace(), model.spec.gateway_ref.name.clone()));
-        models.retain(|model| !new(&model.metadata.namespace, &model.spec.gateway_ref.name));
+        models.retain(|model| !is_new(&model.metadata.namespace, &model.spec.gateway_ref.name));
         for model in models {
             self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
         }
         let mut assignments = self.stores.assignments.state();
         assignments.sort_by_cached_key(|item| (item.namespace(), item.spec.gateway_ref.name.clone()));
-        assignments.retain(|item| !new(&item.metadata.namespace, &item.spec.gateway_ref.name));
+        assignments.retain(|item| !is_new(&item.metadata.namespace, &item.spec.gateway_ref.name));
         for item in assignments {
             self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
         }
+    }
+
+    /// Wakes one gateway.
+    pub(crate) async fn wake(&self, gateway: ObjectRef<AIGateway>) {
+        self.wake_gateway(gateway).await;
     }
 
     async fn wake_gateway(&self, gateway: ObjectRef<AIGateway>) {

@@ -1,0 +1,65 @@
+//! Who is woken when this process begins to lead: what people use already at once, what is new one gateway after the other.
+//!
+//! All that a gateway needs to come up is shared by what belongs to it and short-lived: looks at GitLab, Secrets, words
+//! that can wait to be told. Two hundred that come up side by side would each look and tell anew what a few share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use duo_api::condition::{READY, STALLED, TOKEN_VALID};
+use duo_api::{AIGateway, Condition};
+use duo_core::conditions;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::context::Context;
+use crate::watches::Router;
+
+/// New gateways that come up at the same time: most of the time of one is waiting for pods and for GitLab.
+const AT_ONCE: usize = 24;
+/// One that takes longer is waited for no more; neither is one that waits for somebody.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked at who is there.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Wakes everything once.
+pub(crate) async fn run(ctx: Arc<Context>, router: Router) {
+    let mut gateways = ctx.stores.gateways.state();
+    gateways.sort_by_cached_key(|gateway| (gateway.namespace(), gateway.name_any()));
+    let (new, known): (Vec<_>, Vec<_>) = gateways.into_iter().partition(|gateway| is_new(gateway, &ctx));
+    router.wake_known(&known, &new).await;
+    let mut coming: Vec<(ObjectRef<AIGateway>, Instant)> = Vec::new();
+    for gateway in new {
+        let key = ObjectRef::from_obj(gateway.as_ref());
+        while coming.len() >= AT_ONCE {
+            tokio::time::sleep(LOOK).await;
+            coming.retain(|(gateway, since)| since.elapsed() < PATIENCE && comes_up(gateway, &ctx));
+        }
+        router.wake(key.clone()).await;
+        coming.push((key, Instant::now()));
+    }
+}
+
+/// Nobody has looked at it yet, and this process is to.
+fn is_new(gateway: &AIGateway, ctx: &Context) -> bool {
+    gateway.status.is_none() && !gateway.spec.suspend && ctx.shard.works_on(Some(gateway))
+}
+
+/// Whether something of it has neither come up nor waits for somebody.
+fn comes_up(gateway: &ObjectRef<AIGateway>, ctx: &Context) -> bool {
+    let Some(gateway) = ctx.stores.gateways.get(gateway) else { return false };
+    let of_gateway = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    // GitLab does not answer, or takes the token for none.
+    if conditions::get(of_gateway, TOKEN_VALID).is_some() && !conditions::is_true(of_gateway, TOKEN_VALID) {
+        return false;
+    }
+    let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
+    let models = ctx.stores.models_of(&namespace, &name);
+    let assignments = ctx.stores.assignments_of(&namespace, &name);
+    let comes = |conditions: Option<&[Condition]>| {
+        !conditions.is_some_and(|all| [READY, STALLED].iter().any(|type_| conditions::is_true(all, type_)))
+    };
+    comes(Some(of_gateway))
+        || models.iter().any(|model| comes(model.status.as_ref().map(|status| status.conditions.as_slice())))
+        || assignments.iter().any(|item| comes(item.status.as_ref().map(|status| status.conditions.as_slice())))
+}
