@@ -122,7 +122,8 @@ impl Transport {
             Some(port) => format!("{}:{port}", base_url.host_str().unwrap_or_default()),
             None => base_url.host_str().unwrap_or_default().to_owned(),
         };
-        let user_agent = HeaderValue::from_str(&user_agent).map_err(|_| configuration("the user agent is no text".into()))?;
+        let user_agent =
+            HeaderValue::from_str(&user_agent).map_err(|_| configuration("the user agent is no text".into()))?;
         let http = connections.client(Needs::new(base_url.scheme(), ca_bundle_pem, request_timeout))?;
         let graphql = below(&base_url, "api/graphql")?;
         let rest = below(&base_url, "api/v4/")?;
