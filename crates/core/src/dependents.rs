@@ -31,8 +31,8 @@ pub fn gateway_comes_up(conditions: &[Condition]) -> bool {
     !(holds(STALLED) || waits_for_models || holds(TOKEN_VALID) && holds(GATEWAY_URL_CONFIGURED))
 }
 
-/// Whether a model is on its way to GitLab, and nobody has to help it. `conditions`: the model's.
-pub fn model_comes_up(conditions: &[Condition]) -> bool {
+/// Whether something is on its way to Ready, and nobody has to help it. `conditions`: its own.
+pub fn comes_up(conditions: &[Condition]) -> bool {
     ![READY, STALLED].iter().any(|type_| conditions::is_true(conditions, type_))
 }
 
@@ -56,13 +56,13 @@ mod tests {
         ] {
             assert_eq!(gateway_comes_up(&merged(&findings)), comes_up, "{findings:?}");
         }
-        for (findings, comes_up) in [
+        for (findings, expected) in [
             (vec![], true),
             (vec![Finding::unknown(READY, "GatewayNotReady", "")], true),
             (vec![holds(READY)], false),
             (vec![holds(STALLED), Finding::fails(READY, "NameTaken", "")], false),
         ] {
-            assert_eq!(model_comes_up(&merged(&findings)), comes_up, "{findings:?}");
+            assert_eq!(comes_up(&merged(&findings)), expected, "{findings:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    error::{Error, Result},
+    error::{Result, configuration},
     refusal::Causes,
 };
 
@@ -86,10 +86,6 @@ fn build(needs: &Needs) -> Result<reqwest::Client> {
     }
 }
 
-fn configuration(what: String) -> Error {
-    Error::Configuration { what }
-}
-
 fn causes(error: &reqwest::Error) -> String {
     Causes::of(error).text
 }
@@ -97,6 +93,7 @@ fn causes(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     fn needs(ca: Option<&str>) -> Needs {
         Needs::new("http", ca.map(|pem| pem.as_bytes().to_vec()), Duration::from_secs(8))

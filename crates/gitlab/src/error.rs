@@ -205,6 +205,11 @@ fn retry_words(after: Option<Duration>) -> String {
     after.map(|d| format!("; asked to wait {} s", d.as_secs())).unwrap_or_default()
 }
 
+/// What is wrong with a client's configuration, and where to change it.
+pub(crate) fn configuration(what: String) -> Error {
+    Error::Configuration { what }
+}
+
 impl Error {
     /// One CamelCase word out of a fixed set: reason of conditions and events, label of metrics.
     pub fn category(&self) -> &'static str {

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{
     connections::{Connections, Needs},
-    error::{Error, Result},
+    error::{Error, Result, configuration},
     refusal::{Causes, error_words, is_html, redirect_target, retry_after},
     token::{Token, scrub},
 };
@@ -318,10 +318,6 @@ pub(crate) struct Call<'a> {
     pub(crate) secret: Option<&'a Token>,
     /// It stores something in GitLab.
     pub(crate) write: bool,
-}
-
-fn configuration(what: String) -> Error {
-    Error::Configuration { what }
 }
 
 fn below(base: &Url, path: &str) -> Result<Url> {

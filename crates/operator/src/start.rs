@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use duo_api::condition::{READY, STALLED, TOKEN_VALID};
+use duo_api::condition::TOKEN_VALID;
 use duo_api::{AIGateway, Condition};
-use duo_core::conditions;
+use duo_core::{conditions, dependents};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
@@ -35,7 +35,7 @@ pub(crate) async fn run(ctx: Arc<Context>, router: Router) {
             tokio::time::sleep(LOOK).await;
             coming.retain(|(gateway, since)| since.elapsed() < PATIENCE && comes_up(gateway, &ctx));
         }
-        router.wake(key.clone()).await;
+        router.wake_gateway(key.clone()).await;
         coming.push((key, Instant::now()));
     }
 }
@@ -56,10 +56,8 @@ fn comes_up(gateway: &ObjectRef<AIGateway>, ctx: &Context) -> bool {
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
     let models = ctx.stores.models_of(&namespace, &name);
     let assignments = ctx.stores.assignments_of(&namespace, &name);
-    let comes = |conditions: Option<&[Condition]>| {
-        !conditions.is_some_and(|all| [READY, STALLED].iter().any(|type_| conditions::is_true(all, type_)))
-    };
-    comes(Some(of_gateway))
+    let comes = |conditions: Option<&[Condition]>| dependents::comes_up(conditions.unwrap_or_default());
+    dependents::comes_up(of_gateway)
         || models.iter().any(|model| comes(model.status.as_ref().map(|status| status.conditions.as_slice())))
         || assignments.iter().any(|item| comes(item.status.as_ref().map(|status| status.conditions.as_slice())))
 }

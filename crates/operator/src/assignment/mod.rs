@@ -125,7 +125,7 @@ fn comes_up(item: &FeatureAssignment, gateway: Option<&AIGateway>, ctx: &Context
             && model.is_some_and(|model| {
                 let status = model.status.as_ref();
                 let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-                !model.spec.suspend && dependents::model_comes_up(conditions)
+                !model.spec.suspend && dependents::comes_up(conditions)
             })
 }
 

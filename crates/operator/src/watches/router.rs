@@ -128,11 +128,7 @@ impl Router {
     }
 
     /// Wakes one gateway.
-    pub(crate) async fn wake(&self, gateway: ObjectRef<AIGateway>) {
-        self.wake_gateway(gateway).await;
-    }
-
-    async fn wake_gateway(&self, gateway: ObjectRef<AIGateway>) {
+    pub(crate) async fn wake_gateway(&self, gateway: ObjectRef<AIGateway>) {
         if *self.works.borrow() {
             // a controller that ended takes the process with it
             let _ = self.gateways.send(gateway).await;
