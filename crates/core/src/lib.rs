@@ -13,6 +13,7 @@ pub mod deletion;
 pub mod dependents;
 pub mod desired;
 pub mod durations;
+pub mod formers;
 pub mod health;
 pub mod implementation;
 pub mod inputs;

@@ -5,6 +5,7 @@
 //! model. It knows nothing of Kubernetes, of files on disk, of HTTP, and it never holds the value of a secret: only
 //! the names of the files that do.
 
+mod files;
 mod hash;
 mod key;
 mod money;
