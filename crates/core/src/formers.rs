@@ -132,6 +132,11 @@ fn free(served: &BTreeMap<usize, Former>, held: &Held) -> Option<usize> {
     (1..=MOST).find(|number| !served.contains_key(number)).or_else(|| (1..=MOST).find(unheld))
 }
 
+/// Whether a model that the pods are told of is a former declaration of this one.
+pub fn is_of(told: &str, name: &str) -> bool {
+    number(name, told).is_some()
+}
+
 /// The number of a former declaration of this model.
 fn number(model: &str, name: &str) -> Option<usize> {
     name.strip_prefix(model)?.strip_prefix(MARK)?.parse().ok()
@@ -196,10 +201,15 @@ pub enum Turn {
     Wait,
 }
 
-/// Whether GitLab may be told of a declaration by which its requests will name the model. `found`: the model as GitLab
-/// holds it; `in_force`: the pods that have what is declared; `waited`: for how long it has been waited for them.
-pub fn turn(found: &observed::Model, declared: &ModelKey, in_force: InForce, waited: Duration) -> Turn {
-    if key_of(found) == *declared || in_force.have >= in_force.told {
+/// Whether GitLab's requests will name the model by something else once it is told what is declared.
+pub fn renames(found: &observed::Model, declared: &ModelKey) -> bool {
+    key_of(found) != *declared
+}
+
+/// Whether GitLab may be told of a declaration that [renames](renames) the model in its requests. `in_force`: the pods that
+/// have what is declared; `waited`: for how long it has been waited for them.
+pub fn turn(in_force: InForce, waited: Duration) -> Turn {
+    if in_force.have >= in_force.told {
         Turn::Tell
     } else if waited >= PATIENCE {
         Turn::TellLate
@@ -404,32 +414,43 @@ mod tests {
 
     #[test]
     fn gitlab_waits_for_the_pods_and_not_for_ever() {
+        use Turn::{Tell, TellLate, Wait};
+        let (short, long) = (PATIENCE - Duration::from_millis(1), PATIENCE);
+        for (have, told, waited, expected) in [
+            (0, 2, Duration::ZERO, Wait),
+            (1, 2, short, Wait),
+            (2, 2, Duration::ZERO, Tell),
+            (2, 2, long, Tell),
+            (1, 2, long, TellLate),
+            // no pod tells: there is nobody to wait for
+            (0, 0, Duration::ZERO, Tell),
+        ] {
+            assert_eq!(turn(InForce { told, have }, waited), expected, "{have} of {told} after {waited:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_requests_name_a_model_by_is_waited_for() {
         let found = observed::Model {
             id: "1".into(),
             name: "M".into(),
             family: "mistral".into(),
-            endpoint: None,
-            identifier: Some("bedrock/a".into()),
+            endpoint: Some("http://v/v1/".into()),
+            identifier: Some("custom_openai/m".into()),
             provider: None,
-            has_api_token: false,
+            has_api_token: true,
         };
-        use Turn::{Tell, TellLate, Wait};
-        let (short, long) = (PATIENCE - Duration::from_millis(1), PATIENCE);
-        for (declared, have, told, waited, expected) in [
-            // a new name or key of the same model is told at once
-            ("a", 0, 2, Duration::ZERO, Tell),
-            ("b", 0, 2, Duration::ZERO, Wait),
-            ("b", 1, 2, short, Wait),
-            ("b", 2, 2, short, Tell),
-            ("b", 1, 2, long, TellLate),
-            // no pod tells: there is nobody to wait for
-            ("b", 0, 0, Duration::ZERO, Tell),
-        ] {
-            assert_eq!(
-                turn(&found, &key(declared), InForce { told, have }, waited),
-                expected,
-                "{declared} {have} {told}"
-            );
-        }
+        let spec = |change: fn(&mut SelfHostedModelSpec)| {
+            let (platform, family) = (duo_api::Platform::OpenAICompatible, duo_api::Family::Mistral);
+            let mut spec = SelfHostedModelSpec::new("duo", "Renamed", platform, family, "custom_openai/m");
+            spec.endpoint = Some("http://v/v1".into());
+            change(&mut spec);
+            renames(&found, &declared(&spec))
+        };
+        assert!(!spec(|_| {}), "a new name is told at once");
+        assert!(!spec(|spec| spec.weight = Some(2)));
+        assert!(spec(|spec| spec.identifier = "custom_openai/n".into()));
+        assert!(spec(|spec| spec.endpoint = Some("http://w/v1".into())));
+        assert!(spec(|spec| spec.family = duo_api::Family::Mixtral));
     }
 }

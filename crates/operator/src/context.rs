@@ -19,6 +19,7 @@ use crate::own_writes::OwnWrites;
 use crate::report::Reporter;
 use crate::session::Sessions;
 use crate::shard::Shard;
+use crate::since::Since;
 use crate::watches::Stores;
 
 /// Shared by all reconcilers.
@@ -49,6 +50,10 @@ pub(crate) struct Context {
     pub contests: Contests,
     /// When connections were checked last.
     pub attempts: Attempts,
+    /// Since when GitLab holds a model as it is declared, where that is asked for.
+    pub followed: Since,
+    /// Since when the pods are waited for before GitLab is told of a model.
+    pub waiting: Since,
     /// Image of the gateway where a resource names none.
     pub gateway_image: String,
     /// Whom models fail, by the gateways' pods.

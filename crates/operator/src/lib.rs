@@ -27,6 +27,7 @@ mod rights;
 pub mod run;
 mod session;
 mod shard;
+mod since;
 mod start;
 mod watches;
 mod well_formed;

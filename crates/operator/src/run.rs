@@ -215,6 +215,8 @@ impl Lead<'_> {
             patience: args.patience(),
             contests: crate::contests::Contests::default(),
             attempts: crate::attempts::Attempts::default(),
+            followed: crate::since::Since::default(),
+            waiting: crate::since::Since::default(),
             gateway_image: args.gateway_image.clone(),
             lookout: crate::gateway::Lookout::default(),
             // Pods are asked directly, never through a proxy.

@@ -192,6 +192,13 @@ impl Sessions {
         }
     }
 
+    /// What was seen last of the GitLab of a gateway, however old, own writes worked in; `None` where nothing was, or where
+    /// a write ended nobody knows how.
+    pub(crate) async fn seen(&self, gateway: &GatewayKey) -> Option<(Home, Arc<Instance>)> {
+        let session = self.open.lock().await.get(gateway).cloned()?;
+        Some((session.home(), session.known.last()?))
+    }
+
     /// Lets go of what is known of a gateway that is gone.
     pub(crate) async fn forget(&self, gateway: &GatewayKey) {
         self.open.lock().await.remove(gateway);

@@ -10,6 +10,7 @@ mod agents;
 mod children;
 mod implementation;
 mod keys;
+mod renamed;
 mod rules;
 mod users;
 

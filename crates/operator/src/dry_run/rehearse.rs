@@ -113,6 +113,8 @@ impl Stage {
             patience: Patience::default(),
             contests: Contests::default(),
             attempts: crate::attempts::Attempts::default(),
+            followed: crate::since::Since::default(),
+            waiting: crate::since::Since::default(),
             gateway_image: image.to_owned(),
             http: reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?,
             lookout: crate::gateway::Lookout::default(),

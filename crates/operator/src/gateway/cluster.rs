@@ -9,13 +9,16 @@ use duo_api::{AIGateway, ConditionStatus, SelfHostedModel};
 use duo_core::conditions::Finding;
 use duo_core::dependents::WAITING_FOR_MODEL_KEYS;
 use duo_core::desired::{self, Bundle, Credentials};
-use duo_core::implementation;
 use duo_core::ownership::Home;
 use duo_core::scale::{self, availability};
 use duo_core::signing::Step;
+use duo_core::{implementation, labels};
+use duo_gateway_config::{CONFIG_FILE, GatewayConfig};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 
+use super::formers::{self, Formers};
 use super::listener::{self, Listener};
 use super::signing_keys::{self, SigningKeys};
 use super::{apply, pods};
@@ -92,7 +95,7 @@ pub(super) async fn run(gateway: &AIGateway, ctx: &Context) -> Result<Cluster, E
 
 /// Renders, applies and asks the pods.
 async fn bring(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<Cluster, Error> {
-    let (bundle, door) = match render(gateway, inputs, ctx).await? {
+    let Rendered { bundle, door, formers } = match render(gateway, inputs, ctx).await? {
         Ok(rendered) => rendered,
         Err(finding) => return stopped(gateway, finding, ctx).await,
     };
@@ -123,7 +126,7 @@ async fn bring(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<Cl
         Some(door) => door.told(served.finding(&config_hash)),
         None => served.finding(&config_hash),
     };
-    let mut findings = vec![accepted, available];
+    let mut findings = vec![formers.told(accepted), available];
     findings.extend(live.exposed);
     findings.extend(agent_platform(gateway, live.agent_platform.as_ref()));
     let holds = |type_: &str| {
@@ -141,7 +144,7 @@ async fn bring(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<Cl
         implementation: only_new.then_some(gateway.spec.implementation).or_else(|| implementation::seen(gateway)),
         settled: settled && (only_new || !implementation::is_changing(gateway)),
         next: if settled && (only_new || !implementation::is_changing(gateway)) || desired::fewest(gateway) == 0 {
-            door.map_or(Next::OnChange, |door| door.next)
+            door.map_or(Next::OnChange, |door| door.next).sooner(formers.next)
         } else {
             Next::After(look_again(gateway))
         },
@@ -203,7 +206,7 @@ fn agent_platform(gateway: &AIGateway, live: Option<&Deployment>) -> Option<Find
 /// one in the status, what the pods serve is what is declared at this moment.
 pub(crate) async fn declared_hash(gateway: &AIGateway, ctx: &Context) -> Result<Option<String>, Error> {
     let Ok(inputs) = gather(gateway, ctx).await? else { return Ok(None) };
-    Ok(render(gateway, &inputs, ctx).await?.ok().map(|(bundle, _)| bundle.config_hash))
+    Ok(render(gateway, &inputs, ctx).await?.ok().map(|rendered| rendered.bundle.config_hash))
 }
 
 /// Reads what the gateway refers to; the inner error says what is missing.
@@ -230,13 +233,16 @@ async fn gather(gateway: &AIGateway, ctx: &Context) -> Result<Result<Inputs, Fin
     })
 }
 
+/// The child objects, and what is on its way in them.
+struct Rendered {
+    bundle: Bundle,
+    door: Option<Listener>,
+    formers: Formers,
+}
+
 /// Renders the child objects; the inner error says what is wrong with the declaration. Only the operator's own gateway is
-/// told what its port takes.
-async fn render(
-    gateway: &AIGateway,
-    inputs: &Inputs,
-    ctx: &Context,
-) -> Result<Result<(Bundle, Option<Listener>), Finding>, Error> {
+/// told what its port takes and which models there are.
+async fn render(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<Result<Rendered, Finding>, Error> {
     let Inputs { models, credentials, keys: _ } = inputs;
     let mut credentials = credentials.clone();
     let rendered = desired::rendered_models(&gateway.spec, models, &credentials);
@@ -245,13 +251,24 @@ async fn render(
     let status = gateway.status.as_ref().filter(|_| here);
     let instance_id = status.and_then(|s| s.gitlab.as_ref()).and_then(|g| g.instance_id.as_deref());
     let mut config = desired::gateway_config(gateway, &rendered, &credentials, instance_id);
-    let listener = match gateway.spec.implementation {
-        Implementation::Embedded => Some(listener::look(gateway, &mut config, &mut credentials, ctx).await?),
-        Implementation::GitLab => None,
-    };
+    let (mut door, mut formers) = (None, Formers::default());
+    if gateway.spec.implementation == Implementation::Embedded {
+        let told = told(gateway, ctx).await?;
+        formers = formers::look(gateway, models, told.as_ref(), &mut config, &mut credentials, ctx).await?;
+        door = Some(listener::look(gateway, told.as_ref(), &mut config, &mut credentials, ctx).await?);
+    }
     Ok(desired::bundle(gateway, &config, &credentials, &ctx.gateway_image)
-        .map(|bundle| (bundle, listener))
+        .map(|bundle| Rendered { bundle, door, formers })
         .map_err(|error| error.finding()))
+}
+
+/// What the pods were told last.
+async fn told(gateway: &AIGateway, ctx: &Context) -> Result<Option<GatewayConfig>, Error> {
+    let api: Api<ConfigMap> = Api::namespaced(ctx.kube.clone(), &gateway.namespace().unwrap_or_default());
+    let name = labels::config_map(&gateway.name_any());
+    let found = duo_runtime::call(format!("get ConfigMap {name}"), api.get_opt(&name)).await?;
+    let text = found.and_then(|map| map.data?.remove(CONFIG_FILE));
+    Ok(text.and_then(|text| GatewayConfig::from_yaml(&text).ok()))
 }
 
 async fn deployment(gateway: &AIGateway, ctx: &Context) -> Result<Option<Deployment>, Error> {

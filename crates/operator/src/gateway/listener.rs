@@ -6,8 +6,8 @@ use duo_core::conditions::Finding;
 use duo_core::desired::Credentials;
 use duo_core::listener::{self, Door};
 use duo_core::{inputs, labels};
-use duo_gateway_config::{CONFIG_FILE, GatewayConfig};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use duo_gateway_config::GatewayConfig;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use crate::context::Context;
@@ -30,29 +30,22 @@ impl Listener {
 }
 
 /// Puts into the configuration what the port takes now, and keeps the certificate at hand for as long as it is needed.
+/// `told`: the pods' last configuration.
 pub(super) async fn look(
     gateway: &AIGateway,
+    told: Option<&GatewayConfig>,
     config: &mut GatewayConfig,
     credentials: &mut Credentials,
     ctx: &Context,
 ) -> Result<Listener, Error> {
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let followed = listener::followed(conditions, gateway.metadata.generation, jiff::Timestamp::now());
-    let mut door = Door::next(told(gateway, ctx).await?, gateway.spec.tls.is_some(), followed);
+    let mut door = Door::next(told.map(Door::of), gateway.spec.tls.is_some(), followed);
     if door == Door::Both && gateway.spec.tls.is_none() && !keep_certificate(gateway, credentials, ctx).await? {
         door = Door::Plain;
     }
     door.put(config);
     Ok(Listener { door, next: door.look_again(followed).map_or(Next::OnChange, Next::After) })
-}
-
-/// What the pods were told last.
-async fn told(gateway: &AIGateway, ctx: &Context) -> Result<Option<Door>, Error> {
-    let api: Api<ConfigMap> = Api::namespaced(ctx.kube.clone(), &gateway.namespace().unwrap_or_default());
-    let name = labels::config_map(&gateway.name_any());
-    let found = duo_runtime::call(format!("get ConfigMap {name}"), api.get_opt(&name)).await?;
-    let text = found.and_then(|map| map.data?.remove(CONFIG_FILE));
-    Ok(text.and_then(|text| GatewayConfig::from_yaml(&text).ok()).map(|config| Door::of(&config)))
 }
 
 /// The certificate is declared no more; the pods' own Secret still has it. False when it has not.

@@ -4,6 +4,7 @@ mod agent_platform;
 mod apply;
 mod cluster;
 mod delete;
+mod formers;
 mod gitlab;
 mod listener;
 pub(crate) mod lookout;

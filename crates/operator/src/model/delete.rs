@@ -166,5 +166,7 @@ async fn release(model: &SelfHostedModel, left_behind: Option<&str>, ctx: &Conte
     metadata::remove_finalizer(&api, model, FINALIZER).await?;
     ctx.contests.forget(model);
     ctx.attempts.forget(model);
+    ctx.followed.forget(model);
+    ctx.waiting.forget(model);
     Ok(Next::OnChange)
 }

@@ -6,6 +6,7 @@ mod marks;
 mod serving;
 mod sync;
 mod token;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,6 +35,8 @@ struct Outcome {
     checked_at: Option<String>,
     /// What is not written although it differs.
     plan: Vec<String>,
+    /// Nothing is told yet: what is waited for is a matter of moments.
+    silent: bool,
     next: Next,
 }
 
@@ -78,6 +81,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         checked: before.checked.clone(),
         checked_at: before.checked_at.clone(),
         plan: Vec::new(),
+        silent: false,
         next: Next::OnChange,
     };
     match accept(&live, gateway.as_deref(), ctx).await? {
@@ -86,6 +90,9 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
             synced => synced?,
         },
         Err(refusal) => outcome.findings.push(refusal),
+    }
+    if outcome.silent {
+        return Ok(outcome.next);
     }
     let findings = ready::model(outcome.findings);
     let status = SelfHostedModelStatus {

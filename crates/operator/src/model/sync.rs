@@ -15,7 +15,7 @@ use kube::{Api, ResourceExt};
 
 use super::marks::{holder, left_in_former, mark, marks_at, taken_ids};
 use super::token::{self, ModelToken};
-use super::{Outcome, check, serving};
+use super::{Outcome, check, serving, turn};
 use crate::contests::Fights;
 use crate::context::{Context, home_mark};
 use crate::error::{Error, Next};
@@ -76,6 +76,9 @@ pub(super) async fn run(
     let Some(id) = sync(model, api, &side, &instance, ctx, outcome).await? else {
         return Ok(());
     };
+    if outcome.silent {
+        return Ok(());
+    }
     let ours = marks_at(model, &home).external_id.as_ref() == Some(&id);
     outcome.gitlab_instance = ours.then(|| home.written(outcome.gitlab_instance.as_deref()));
     outcome.gitlab_id = Some(id);
@@ -120,6 +123,13 @@ async fn sync(
         |instance| match_model(&own, &model.spec.display_name, model.spec.adoption_policy, instance, hidden, &taken);
     let fresh;
     let mut instance = seen;
+    let found = match matched_in(instance) {
+        Match::Ours(found) | Match::Adopt(found) => Some(found),
+        _ => None,
+    };
+    if turn::waits(model, gateway, found, ctx, outcome).await? {
+        return Ok(found.map(|found| found.id.clone()));
+    }
     if let Some(operation) = plan::plan_model(&matched_in(instance), &desired) {
         // What is about to be written is decided on a look of a moment ago that has all writes of this process in it; a
         // create on one that began in this pass, for the name may be somebody else's since.

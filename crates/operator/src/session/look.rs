@@ -85,6 +85,13 @@ impl Known {
         fresh.then(|| look.found.clone())
     }
 
+    /// What the last look found, however old, unless it failed or counts no more.
+    pub(super) fn last(&self) -> Option<Arc<Instance>> {
+        let state = self.lock();
+        let look = state.look.as_ref().filter(|look| state.void_before.is_none_or(|void| look.began > void))?;
+        look.found.as_ref().ok().cloned()
+    }
+
     /// Takes in a look that ended now.
     pub(super) fn set(&self, began: Instant, looked: Looked) -> Looked {
         let mut state = self.lock();

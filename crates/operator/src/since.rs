@@ -1,0 +1,34 @@
+//! Since when something is so for an object, remembered while this process runs.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use duo_gateway_config::ModelKey;
+use kube::{Resource, ResourceExt};
+
+/// Moments by object, each for one declaration of it.
+#[derive(Default)]
+pub(crate) struct Since(Mutex<HashMap<String, (ModelKey, Instant)>>);
+
+impl Since {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, (ModelKey, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long it has been so for what is declared now; it begins when it is asked for the first time.
+    pub(crate) fn elapsed<K: Resource>(&self, object: &K, declared: &ModelKey) -> Duration {
+        let mut all = self.all();
+        let (of, since) =
+            all.entry(object.uid().unwrap_or_default()).or_insert_with(|| (declared.clone(), Instant::now()));
+        if of != declared {
+            (*of, *since) = (declared.clone(), Instant::now());
+        }
+        since.elapsed()
+    }
+
+    /// It is not so any more, or the object is gone.
+    pub(crate) fn forget<K: Resource>(&self, object: &K) {
+        self.all().remove(&object.uid().unwrap_or_default());
+    }
+}
