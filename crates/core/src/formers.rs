@@ -6,7 +6,7 @@
 //!
 //! 1. the pods are told of the new declaration and keep the former one beside it, under a name of its own and with the keys
 //!    that it had ([`formers`]);
-//! 2. GitLab is told once every pod that tells what it has in force has the new one, or after [`PATIENCE`] ([`turn`]);
+//! 2. GitLab is told once every ready pod has the new one, or some do after [`PATIENCE`] ([`turn`]);
 //! 3. the former goes when GitLab has held the new one for so long that nothing of GitLab's can name the former any more
 //!    ([`CHANGE_OVER`]).
 //!
@@ -18,8 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use duo_api::SelfHostedModelSpec;
+use duo_api::condition::SYNCED;
 use duo_gateway_config::{GatewayConfig, Model, ModelKey, model_key};
 
+use crate::conditions::Finding;
 use crate::listener::CHANGE_OVER;
 use crate::observed::{self, Instance};
 use crate::serving::InForce;
@@ -32,7 +34,7 @@ const MARK: &str = "~former-";
 /// What the files of former declarations begin with.
 const FILE: &str = "former.";
 
-/// GitLab is told so long after an edit at the latest. Pods whose annotation is touched take a configuration over within
+/// GitLab is told so long after an edit although not every pod has it. Pods whose annotation is touched take a configuration over within
 /// about a second; one that has not by now is sick, or its node is, and the edit may be the cure of something.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Who waits no longer than this says nothing of it.
@@ -206,16 +208,37 @@ pub fn renames(found: &observed::Model, declared: &ModelKey) -> bool {
     key_of(found) != *declared
 }
 
+/// The reason while the pods come first.
+pub const WAITING_FOR_GATEWAY: &str = "WaitingForGateway";
+
 /// Whether GitLab may be told of a declaration that [renames](renames) the model in its requests. `in_force`: the pods that
-/// have what is declared; `waited`: for how long it has been waited for them.
-pub fn turn(in_force: InForce, waited: Duration) -> Turn {
+/// have what is declared; `accepted`: all pods serve the rendered configuration, by their word about the whole of it;
+/// `waited`: for how long it has been waited for them.
+///
+/// Pods that have it serve the former one, too: waiting costs no call. Where no pod has it, telling cures nothing.
+pub fn turn(in_force: InForce, accepted: bool, waited: Duration) -> Turn {
     if in_force.have >= in_force.told {
         Turn::Tell
-    } else if waited >= PATIENCE {
+    } else if waited >= PATIENCE && (in_force.have > 0 || accepted) {
         Turn::TellLate
     } else {
         Turn::Wait
     }
+}
+
+/// Why GitLab is not told yet, for people.
+pub fn waiting(in_force: InForce, waited: Duration) -> Finding {
+    let InForce { told, have } = in_force;
+    let until = if waited >= PATIENCE {
+        "one of them does; see ConfigAccepted of the AIGateway".to_owned()
+    } else {
+        format!("all do, or {} s after the edit", PATIENCE.as_secs())
+    };
+    let text = format!(
+        "{have} of {told} ready gateway pods have the new family, endpoint or identifier; users are served as before, and \
+         GitLab is told once {until}"
+    );
+    Finding::unknown(SYNCED, WAITING_FOR_GATEWAY, text)
 }
 
 #[cfg(test)]
@@ -416,16 +439,27 @@ mod tests {
     fn gitlab_waits_for_the_pods_and_not_for_ever() {
         use Turn::{Tell, TellLate, Wait};
         let (short, long) = (PATIENCE - Duration::from_millis(1), PATIENCE);
-        for (have, told, waited, expected) in [
-            (0, 2, Duration::ZERO, Wait),
-            (1, 2, short, Wait),
-            (2, 2, Duration::ZERO, Tell),
-            (2, 2, long, Tell),
-            (1, 2, long, TellLate),
-            // no pod tells: there is nobody to wait for
-            (0, 0, Duration::ZERO, Tell),
+        for (have, told, accepted, waited, expected) in [
+            (0, 2, false, Duration::ZERO, Wait),
+            (1, 2, true, short, Wait),
+            (2, 2, false, Duration::ZERO, Tell),
+            (2, 2, true, long, Tell),
+            (1, 2, false, long, TellLate),
+            // nobody could be served by it
+            (0, 2, false, long, Wait),
+            // they say so of the whole configuration, and tell of its models in words of another version
+            (0, 2, true, long, TellLate),
+            (0, 2, true, short, Wait),
+            // no pod is ready: there is nobody to wait for
+            (0, 0, false, Duration::ZERO, Tell),
         ] {
-            assert_eq!(turn(InForce { told, have }, waited), expected, "{have} of {told} after {waited:?}");
+            let pods = InForce { told, have };
+            assert_eq!(turn(pods, accepted, waited), expected, "{pods:?} {accepted} after {waited:?}");
+        }
+        for (waited, words) in [(short, "once all do, or 20 s"), (long, "once one of them does; see ConfigAccepted")] {
+            let told = waiting(InForce { told: 2, have: 1 }, waited);
+            assert_eq!((told.type_, told.reason), (SYNCED, WAITING_FOR_GATEWAY));
+            assert!(told.message.starts_with("1 of 2 ready") && told.message.contains(words), "{told:?}");
         }
     }
 

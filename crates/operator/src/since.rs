@@ -1,6 +1,6 @@
 //! Since when something is so for an object, remembered while this process runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,11 @@ impl Since {
             (*of, *since) = (declared.clone(), Instant::now());
         }
         since.elapsed()
+    }
+
+    /// Forgets all but these objects.
+    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+        self.all().retain(|uid, _| uids.contains(uid));
     }
 
     /// It is not so any more, or the object is gone.

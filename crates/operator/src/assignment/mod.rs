@@ -14,7 +14,7 @@ use duo_core::conditions::{self, Finding};
 use duo_core::observed::Instance;
 use duo_core::plan::{FeatureTarget, Held};
 use duo_core::ready::{self, GATEWAY_READY, MODEL_READY};
-use duo_core::{contest, dependents, tiers, validate};
+use duo_core::{contest, dependents, formers, tiers, validate};
 use duo_gitlab::FeatureProvider;
 use kube::{Api, ResourceExt};
 
@@ -158,9 +158,11 @@ fn resolve(item: &FeatureAssignment, model: Option<&SelfHostedModel>, outcome: &
         return None;
     };
     let status = model.status.clone().unwrap_or_default();
-    // One that somebody fights about is registered all the same.
-    let registered = conditions::get(&status.conditions, SYNCED)
-        .is_some_and(|synced| synced.status == duo_api::ConditionStatus::True || synced.reason == contest::CONTESTED);
+    // One that somebody fights about, or that the pods are given first, is registered all the same.
+    let registered = conditions::get(&status.conditions, SYNCED).is_some_and(|synced| {
+        synced.status == duo_api::ConditionStatus::True
+            || [contest::CONTESTED, formers::WAITING_FOR_GATEWAY].contains(&synced.reason.as_str())
+    });
     let id = status.gitlab_id.filter(|_| registered && model.metadata.deletion_timestamp.is_none());
     match id {
         Some(id) => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use duo_api::{AIGateway, ManagementPolicy, SelfHostedModel};
+use duo_api::{AIGateway, SelfHostedModel};
 use duo_core::conditions::Finding;
 use duo_core::desired::Credentials;
 use duo_core::formers::{self, Held, Subject};
@@ -48,10 +48,7 @@ pub(super) async fn look(
     credentials: &mut Credentials,
     ctx: &Context,
 ) -> Result<Formers, Error> {
-    let Some(told) = told.filter(|_| gateway.spec.management_policy == ManagementPolicy::Full) else {
-        return Ok(Formers::default());
-    };
-    let models: Vec<&SelfHostedModel> = models.iter().filter(|model| !model.spec.suspend).collect();
+    let Some(told) = told else { return Ok(Formers::default()) };
     let mut subjects: Vec<Subject> = models
         .iter()
         .map(|model| Subject {
@@ -65,14 +62,14 @@ pub(super) async fn look(
         return Ok(Formers::default());
     }
     let seen = ctx.sessions.seen(&key(gateway)).await;
-    for (subject, model) in subjects.iter_mut().zip(&models) {
+    for (subject, model) in subjects.iter_mut().zip(models) {
         if let Some((home, instance)) = &seen {
             subject.held = Held::of(held_id(model, home).as_deref(), Some(instance));
         }
         if subject.held.follows(&subject.declared) {
-            subject.followed_for = Some(ctx.followed.elapsed(*model, &subject.declared));
+            subject.followed_for = Some(ctx.followed.elapsed(model, &subject.declared));
         } else {
-            ctx.followed.forget(*model);
+            ctx.followed.forget(model);
         }
     }
     let formers = formers::formers(&told.models, &config.models, &subjects);
@@ -88,10 +85,14 @@ pub(super) async fn look(
     let (mut names, mut next) = (Vec::new(), Next::OnChange);
     for subject in served {
         names.push(subject.name.clone());
-        // One that GitLab has not followed yet is woken by its status.
-        if let Some(time) = subject.followed_for {
-            next = next.sooner(Next::After(CHANGE_OVER.saturating_sub(time) + Duration::from_millis(100)));
-        }
+        let left = match (&subject.held, subject.followed_for) {
+            (_, Some(time)) => CHANGE_OVER.saturating_sub(time) + Duration::from_millis(100),
+            // This process has not looked yet, or could not.
+            (Held::Unknown, None) => CHANGE_OVER,
+            // The model's status wakes the gateway when GitLab follows.
+            (Held::Nothing | Held::Key(_), None) => continue,
+        };
+        next = next.sooner(Next::After(left));
     }
     Ok(Formers { names, next })
 }

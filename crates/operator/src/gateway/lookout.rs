@@ -280,6 +280,11 @@ pub(crate) fn in_force(seen: &Seen, digests: &[(String, String)]) -> InForce {
     InForce { told: told.len(), have: told.iter().filter(has).count() }
 }
 
+/// Ready pods that have not told yet which models they have: they have never answered.
+pub(crate) fn silent(seen: &Seen) -> usize {
+    seen.iter().filter(|told| told.models.is_none() && told.declared.is_none()).count()
+}
+
 /// What the pods tell of a model; the entry of a feature is asked for with its key.
 pub(crate) fn views(seen: &Seen, names: &[String], feature: Option<&str>) -> Vec<PodView> {
     seen.iter()
