@@ -156,3 +156,83 @@ async fn an_edit_of_what_requests_name_a_model_by_loses_no_call() {
     assert_eq!(world.pod_template().await, template);
     world.no_secret_is_told(&[OTHER_KEY.to_owned()]).await;
 }
+
+/// Waits until the pods are told to go on with a former declaration of this model.
+async fn former_is_served(world: &World, model: &str) {
+    let started = Instant::now();
+    while !rendered(world).await.0.contains(&format!("{model}~former-")) {
+        assert!(started.elapsed() < wait::LIMIT, "no former declaration of {model}\n{}", world.log_tail());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gitlab_still_names_is_served_for_as_long_as_nobody_may_tell_it() {
+    let world = Arc::new(crate::article(Options::default()).await);
+    let (m, title) = ("mixtral-8x7b", "Mixtral 8x7B");
+    let mixtral = on_bedrock("Mixtral", "mistral.mixtral-8x7b-instruct-v0:1");
+    let mistral = on_bedrock("Mistral", "mistral.mistral-7b-instruct-v0:2");
+    let users = Users::start(&world, &[What::CodeCompletion, What::CodeGeneration, What::Chat]);
+
+    crate::set(&world, json!({"managementPolicy": "Observe"})).await;
+    edit(&world, m, &mistral).await;
+    world.until_condition("SelfHostedModel", m, "Synced", "False", "Drifted").await;
+    former_is_served(&world, m).await;
+    world.until_condition("AIGateway", "duo", "ConfigAccepted", "True", "").await;
+    users.go_on(&world).await;
+    assert_eq!(world.model_in_gitlab(title).identifier, mixtral["identifier"]);
+    // an administrator follows by hand
+    let id = world.model_in_gitlab(title).id;
+    world.gitlab.edit(|state| {
+        let model = state.models.get_mut(&id).expect("the model");
+        model.family = "mistral".to_owned();
+        model.identifier = mistral["identifier"].as_str().unwrap_or_default().to_owned();
+    });
+    world.until_condition("SelfHostedModel", m, "Synced", "True", "").await;
+    users.go_on(&world).await;
+
+    crate::set(&world, json!({"managementPolicy": "Full"})).await;
+    edit(&world, m, &json!({"suspend": true})).await;
+    edit(&world, m, &mixtral).await;
+    world
+        .until("AIGateway", "duo", "the former declaration", |gateway| {
+            wait::condition(gateway, "ConfigAccepted").2.contains("the former declaration of mixtral-8x7b")
+        })
+        .await;
+    users.go_on(&world).await;
+    assert_eq!(world.model_in_gitlab(title).identifier, mistral["identifier"]);
+    edit(&world, m, &json!({"suspend": false})).await;
+    follows(&world, &users, &[(m, &mixtral)]).await;
+    users.stop(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gitlab_is_not_told_of_what_no_pod_can_take_over() {
+    let world = Arc::new(crate::article(Options::default()).await);
+    let (m, title) = ("mixtral-8x7b", "Mixtral 8x7B");
+    let mixtral = on_bedrock("Mixtral", "mistral.mixtral-8x7b-instruct-v0:1");
+    let mistral = on_bedrock("Mistral", "mistral.mistral-7b-instruct-v0:2");
+    let users = Users::start(&world, &[What::CodeCompletion, What::CodeGeneration, What::Chat]);
+    let keys = |name: &str| json!({"providers": {"bedrock": {"credentialsSecretRef": {"name": name}}}});
+
+    crate::set(&world, keys("not-there")).await;
+    world.until_condition("AIGateway", "duo", "ConfigAccepted", "Unknown", "SecretNotFound").await;
+    edit(&world, m, &mistral).await;
+    let told = |model: &Value| wait::condition(model, "Synced").2.contains("0 of 2 ready gateway pods");
+    world.until("SelfHostedModel", m, "the pods come first", told).await;
+    world
+        .until("SelfHostedModel", m, "and nobody else", |model| {
+            let (_, reason, text) = wait::condition(model, "Synced");
+            reason == "WaitingForGateway" && text.contains("see ConfigAccepted of the AIGateway")
+        })
+        .await;
+    users.go_on(&world).await;
+    assert_eq!(world.model_in_gitlab(title).identifier, mixtral["identifier"]);
+    // assignments of it go on
+    let assignment = world.get("FeatureAssignment", "code-suggestions").await;
+    assert_eq!(wait::condition(&assignment, "ModelResolved").0, "True", "{assignment}");
+
+    crate::set(&world, keys("aws-bedrock")).await;
+    follows(&world, &users, &[(m, &mistral)]).await;
+    users.stop(&world).await;
+}

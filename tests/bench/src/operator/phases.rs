@@ -175,6 +175,14 @@ impl Scene<'_> {
             }
             operator.check()?;
         }
+        // the pods take these over first, at once here: how long real ones take is measured on the node
+        for edit in 0..self.arguments.edits / 3 {
+            match self.rename((edit * 7) % self.arguments.gateways, edit).await? {
+                Some(took) => times.entry("model's identifier").or_default().push(took),
+                None => lost += 1,
+            }
+            operator.check()?;
+        }
         let mut all: Vec<f64> = times.values().flatten().copied().collect();
         for (kind, times) in &mut times {
             table.add(format!("edit of a {kind} in GitLab: p50"), "s", percentile(times, 0.5), None);
@@ -251,6 +259,18 @@ impl Scene<'_> {
             }
         };
         Ok((kind, self.gitlabs.until_told(number, mark, &text, at, Duration::from_secs(30)).await))
+    }
+
+    /// Gives a model another identifier; after how many seconds GitLab got it.
+    async fn rename(&self, number: usize, edit: usize) -> Fallible<Option<f64>> {
+        let (namespace, _) = Names::new(self.arguments).gateway(number);
+        let model = edit % self.arguments.models;
+        let identifier = format!("custom_openai/model-{model}-renamed-{edit}.");
+        let mark = self.gitlabs.get(number).map_or(0, |gitlab| gitlab.journal().mark());
+        let at = Instant::now();
+        let spec = json!({"identifier": identifier});
+        self.patch::<SelfHostedModel>(&namespace, &Names::model(number, model), spec).await?;
+        Ok(self.gitlabs.until_told(number, mark, &identifier, at, Duration::from_secs(30)).await)
     }
 
     async fn patch<K>(&self, namespace: &str, name: &str, spec: Value) -> Fallible<()>

@@ -1,14 +1,15 @@
 //! Stands in for kubelets and gateways: pods become Running and Ready at once, each gateway's address answers for all of
-//! its pods with the hash that is rendered now, and GitLab's calls to the gateway are answered.
+//! its pods with the hash and the models that are rendered now, and GitLab's calls to the gateway are answered.
 //!
 //! Costs one write for each pod. Deployments, ReplicaSets and their statuses are the real controllers'.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use duo_api::annotations::{CONFIG_HASH, GATEWAY_LABEL};
+use duo_gateway_config::{CONFIG_FILE, GatewayConfig};
 use futures::StreamExt as _;
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -17,7 +18,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
@@ -29,8 +29,16 @@ use crate::Fallible;
 /// The gateway's port, and that of its metrics and hash.
 const PORTS: [u16; 2] = [5052, 8082];
 
-/// Hashes by namespace and name of the gateway.
-type Hashes = Arc<RwLock<HashMap<(String, String), String>>>;
+/// What a gateway's pods have taken over.
+#[derive(Clone, Default)]
+struct Taken {
+    hash: String,
+    /// Digests of its models by name.
+    declared: BTreeMap<String, String>,
+}
+
+/// By namespace and name of the gateway.
+type Configurations = Arc<RwLock<HashMap<(String, String), Taken>>>;
 
 /// Plays until dropped.
 pub struct Pods {
@@ -49,31 +57,32 @@ impl Pods {
     /// # Errors
     /// An address is in use.
     pub async fn start(client: Client, gateways: Vec<(String, String)>) -> Fallible<Self> {
-        let hashes = Hashes::default();
+        let configurations = Configurations::default();
         let mut tasks = JoinSet::new();
         for (number, key) in gateways.iter().enumerate() {
             for port in PORTS {
                 let listener = TcpListener::bind((address(number), port)).await?;
-                tasks.spawn(serve(listener, key.clone(), Arc::clone(&hashes)));
+                tasks.spawn(serve(listener, key.clone(), Arc::clone(&configurations)));
             }
         }
         let addresses = gateways.into_iter().enumerate().map(|(number, key)| (key, address(number))).collect();
-        tasks.spawn(read_hashes(client.clone(), hashes));
+        tasks.spawn(read_configurations(client.clone(), configurations));
         tasks.spawn(run_pods(client, addresses));
         Ok(Self { _tasks: tasks })
     }
 }
 
-async fn read_hashes(client: Client, hashes: Hashes) {
-    let api: Api<PartialObjectMeta<ConfigMap>> = Api::all(client);
+async fn read_configurations(client: Client, configurations: Configurations) {
     let config = watcher::Config::default().labels(GATEWAY_LABEL);
-    let mut maps = watcher::watcher(api, config).default_backoff().touched_objects().boxed();
+    let mut maps = watcher::watcher(Api::<ConfigMap>::all(client), config).default_backoff().touched_objects().boxed();
     while let Some(map) = maps.next().await {
         let Ok(map) = map else { continue };
         let key = (map.namespace().unwrap_or_default(), map.labels().get(GATEWAY_LABEL).cloned().unwrap_or_default());
-        if let Some(hash) = map.annotations().get(CONFIG_HASH) {
-            hashes.write().unwrap_or_else(PoisonError::into_inner).insert(key, hash.clone());
-        }
+        let Some(hash) = map.annotations().get(CONFIG_HASH).cloned() else { continue };
+        let text = map.data.as_ref().and_then(|data| data.get(CONFIG_FILE));
+        let models = text.and_then(|text| GatewayConfig::from_yaml(text).ok()).map(|config| config.models);
+        let declared = models.iter().flatten().map(|model| (model.name.clone(), model.digest())).collect();
+        configurations.write().unwrap_or_else(PoisonError::into_inner).insert(key, Taken { hash, declared });
     }
 }
 
@@ -107,14 +116,14 @@ fn ready(address: Ipv4Addr) -> serde_json::Value {
     }})
 }
 
-async fn serve(listener: TcpListener, gateway: (String, String), hashes: Hashes) {
+async fn serve(listener: TcpListener, gateway: (String, String), configurations: Configurations) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let (gateway, hashes) = (gateway.clone(), Arc::clone(&hashes));
+        let (gateway, configurations) = (gateway.clone(), Arc::clone(&configurations));
         connections.spawn(async move {
             let service = service_fn(move |request| {
-                let answer = answer(&request, &gateway, &hashes);
+                let answer = answer(&request, &gateway, &configurations);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
@@ -123,12 +132,16 @@ async fn serve(listener: TcpListener, gateway: (String, String), hashes: Hashes)
     }
 }
 
-fn answer(request: &Request<Incoming>, gateway: &(String, String), hashes: &Hashes) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    gateway: &(String, String),
+    configurations: &Configurations,
+) -> Response<Full<Bytes>> {
+    let taken =
+        || configurations.read().unwrap_or_else(PoisonError::into_inner).get(gateway).cloned().unwrap_or_default();
     let body = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/config/hash") => {
-            let hashes = hashes.read().unwrap_or_else(PoisonError::into_inner);
-            json!({"hash": hashes.get(gateway)})
-        }
+        (&Method::GET, "/config/hash") => json!({"hash": taken().hash}),
+        (&Method::GET, "/models") => json!({"models": {}, "declared": taken().declared}),
         (&Method::GET, "/models/failing") => json!({"failing": []}),
         // GitLab's connection check looks at the status only
         _ => json!({"response": "ok"}),
