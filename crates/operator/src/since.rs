@@ -37,3 +37,33 @@ impl Since {
         self.all().remove(&object.uid().unwrap_or_default());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use duo_api::SelfHostedModel;
+    use duo_gateway_config::model_key;
+
+    use super::*;
+
+    fn model(uid: &str) -> SelfHostedModel {
+        let text = format!(
+            "{{apiVersion: duo.selfhosted.dev/v1alpha1, kind: SelfHostedModel, metadata: {{name: m, uid: {uid}}}, spec: {{gatewayRef: {{name: duo}}, displayName: M, platform: Bedrock, family: Claude, identifier: bedrock/m}}}}"
+        );
+        serde_yaml_ng::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn it_begins_with_each_declaration_and_ends_with_its_object() {
+        let (since, pause) = (Since::default(), Duration::from_millis(5));
+        let elapsed = |uid, identifier| since.elapsed(&model(uid), &model_key("claude_3", None, identifier));
+        let start = Instant::now();
+        elapsed("one", "bedrock/a");
+        elapsed("two", "bedrock/a");
+        std::thread::sleep(pause);
+        assert!(elapsed("one", "bedrock/a") >= pause, "it goes on");
+        assert!(elapsed("one", "bedrock/b") + pause <= start.elapsed(), "declared anew");
+        since.forget(&model("one"));
+        since.keep(&HashSet::from(["two".to_owned()]));
+        assert_eq!(since.all().keys().collect::<Vec<_>>(), ["two"]);
+    }
+}
