@@ -338,6 +338,21 @@ mod tests {
     }
 
     #[test]
+    fn who_was_never_edited_is_not_concerned() {
+        let both = [subject("m", "a", holds("a"), None), subject("n", "b", holds("b"), None)];
+        let concerned = |told: &[(&str, &str)]| {
+            let told: Vec<Model> = told.iter().map(|(name, of)| entry(name, of)).collect();
+            concerns(&told, &both)
+        };
+        assert!(!concerned(&[("m", "a"), ("n", "b"), ("gone", "c"), ("gone~former-1", "d")]));
+        assert!(concerned(&[("m", "a"), ("n", "c")]));
+        assert!(concerned(&[("m", "a"), ("m~former-2", "b")]));
+        for (told, of) in [("m~former-2", true), ("m", false), ("n~former-2", false), ("m~former-x", false)] {
+            assert_eq!(is_of(told, "m"), of, "{told}");
+        }
+    }
+
+    #[test]
     fn an_edit_that_is_refused_leaves_what_gitlab_holds_in_force() {
         let edited = [subject("m", "b", holds("a"), None)];
         assert_eq!(served(&[("m", "a")], &[], &edited), ["m~former-1=a"]);
