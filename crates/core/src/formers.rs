@@ -6,7 +6,7 @@
 //!
 //! 1. the pods are told of the new declaration and keep the former one beside it, under a name of its own and with the keys
 //!    that it had ([`formers`]);
-//! 2. GitLab is told once every ready pod has the new one, or some do after [`PATIENCE`] ([`turn`]);
+//! 2. GitLab is told once every ready pod has the new one, or [`PATIENCE`] after the first of them has ([`turn`]);
 //! 3. the former goes when GitLab has held the new one for so long that nothing of GitLab's can name the former any more
 //!    ([`CHANGE_OVER`]).
 //!
@@ -34,8 +34,9 @@ const MARK: &str = "~former-";
 /// What the files of former declarations begin with.
 const FILE: &str = "former.";
 
-/// GitLab is told so long after an edit although not every pod has it. Pods whose annotation is touched take a configuration over within
-/// about a second; one that has not by now is sick, or its node is, and the edit may be the cure of something.
+/// So long after the first pod has it GitLab is told although others lack it. Pods whose annotation is touched take a
+/// configuration over within about a second; one that has not by now is sick, or its node is, and the edit may be the cure
+/// of something.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Who waits no longer than this says nothing of it.
 pub const SILENCE: Duration = Duration::from_secs(3);
@@ -211,32 +212,37 @@ pub fn renames(found: &observed::Model, declared: &ModelKey) -> bool {
 /// The reason while the pods come first.
 pub const WAITING_FOR_GATEWAY: &str = "WaitingForGateway";
 
-/// Whether GitLab may be told of a declaration that [renames](renames) the model in its requests. `in_force`: the pods that
-/// have what is declared; `accepted`: all pods serve the rendered configuration, by their word about the whole of it;
-/// `waited`: for how long it has been waited for them.
+/// Whether GitLab may be told of a declaration after which its requests name a model that they did not name so before, for
+/// it [renames](renames) the model or gives it a feature that another one served. `in_force`: the pods that have what is
+/// declared; `some_for`: for how long [some](some_have) have had it.
 ///
 /// Pods that have it serve the former one, too: waiting costs no call. Where no pod has it, telling cures nothing.
-pub fn turn(in_force: InForce, accepted: bool, waited: Duration) -> Turn {
+pub fn turn(in_force: InForce, some_for: Option<Duration>) -> Turn {
     if in_force.have >= in_force.told {
         Turn::Tell
-    } else if waited >= PATIENCE && (in_force.have > 0 || accepted) {
+    } else if some_for.is_some_and(|time| time >= PATIENCE) {
         Turn::TellLate
     } else {
         Turn::Wait
     }
 }
 
-/// Why GitLab is not told yet, for people.
-pub fn waiting(in_force: InForce, waited: Duration) -> Finding {
+/// Whether some pods can serve what is declared. `accepted`: all of them serve the rendered configuration, by their word
+/// about the whole of it; then those that tell otherwise of a model do so in words of another version.
+pub fn some_have(in_force: InForce, accepted: bool) -> bool {
+    in_force.have > 0 || accepted
+}
+
+/// Why GitLab is not told yet, for people; `what`: what the pods are to have; `waited`: since GitLab would have been told.
+pub fn waiting(what: &str, in_force: InForce, waited: Duration) -> Finding {
     let InForce { told, have } = in_force;
-    let until = if waited >= PATIENCE {
-        "one of them does; see ConfigAccepted of the AIGateway".to_owned()
+    let until = if have == 0 && waited >= PATIENCE {
+        "they do; see ConfigAccepted of the AIGateway".to_owned()
     } else {
-        format!("all do, or {} s after the edit", PATIENCE.as_secs())
+        format!("all do, or {} s after the first of them", PATIENCE.as_secs())
     };
     let text = format!(
-        "{have} of {told} ready gateway pods have the new family, endpoint or identifier; users are served as before, and \
-         GitLab is told once {until}"
+        "{have} of {told} ready gateway pods have {what}; users are served as before, and GitLab is told once {until}"
     );
     Finding::unknown(SYNCED, WAITING_FOR_GATEWAY, text)
 }
@@ -454,27 +460,29 @@ mod tests {
     fn gitlab_waits_for_the_pods_and_not_for_ever() {
         use Turn::{Tell, TellLate, Wait};
         let (short, long) = (PATIENCE - Duration::from_millis(1), PATIENCE);
-        for (have, told, accepted, waited, expected) in [
-            (0, 2, false, Duration::ZERO, Wait),
-            (1, 2, true, short, Wait),
-            (2, 2, false, Duration::ZERO, Tell),
-            (2, 2, true, long, Tell),
-            (1, 2, false, long, TellLate),
-            // nobody could be served by it
-            (0, 2, false, long, Wait),
-            // they say so of the whole configuration, and tell of its models in words of another version
-            (0, 2, true, long, TellLate),
-            (0, 2, true, short, Wait),
+        for (have, told, some_for, expected) in [
+            (0, 2, None, Wait),
+            (1, 2, Some(Duration::ZERO), Wait),
+            (1, 2, Some(short), Wait),
+            (2, 2, Some(Duration::ZERO), Tell),
+            (2, 2, Some(long), Tell),
+            (1, 2, Some(long), TellLate),
+            (0, 2, Some(long), TellLate),
             // no pod is ready: there is nobody to wait for
-            (0, 0, false, Duration::ZERO, Tell),
+            (0, 0, None, Tell),
         ] {
-            let pods = InForce { told, have };
-            assert_eq!(turn(pods, accepted, waited), expected, "{pods:?} {accepted} after {waited:?}");
+            assert_eq!(turn(InForce { told, have }, some_for), expected, "{have} of {told} for {some_for:?}");
         }
-        for (waited, words) in [(short, "once all do, or 20 s"), (long, "once one of them does; see ConfigAccepted")] {
-            let told = waiting(InForce { told: 2, have: 1 }, waited);
+        for (have, accepted, expected) in [(0, false, false), (1, false, true), (0, true, true)] {
+            assert_eq!(some_have(InForce { told: 2, have }, accepted), expected, "{have} {accepted}");
+        }
+        let first = "once all do, or 20 s after the first of them";
+        let nobody = "once they do; see ConfigAccepted of the AIGateway";
+        for (have, waited, words) in [(0, short, first), (0, long, nobody), (1, short, first), (1, long, first)] {
+            let told = waiting("it", InForce { told: 2, have }, waited);
             assert_eq!((told.type_, told.reason), (SYNCED, WAITING_FOR_GATEWAY));
-            assert!(told.message.starts_with("1 of 2 ready") && told.message.contains(words), "{told:?}");
+            let begins = format!("{have} of 2 ready gateway pods have it;");
+            assert!(told.message.starts_with(&begins) && told.message.ends_with(words), "{told:?}");
         }
     }
 

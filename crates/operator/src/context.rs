@@ -20,6 +20,7 @@ use crate::report::Reporter;
 use crate::session::Sessions;
 use crate::shard::Shard;
 use crate::since::Since;
+use crate::turn::Waiting;
 use crate::watches::Stores;
 
 /// Shared by all reconcilers.
@@ -52,8 +53,8 @@ pub(crate) struct Context {
     pub attempts: Attempts,
     /// Since when GitLab holds a model as it is declared, where that is asked for.
     pub followed: Since,
-    /// Since when the pods are waited for before GitLab is told of a model.
-    pub waiting: Since,
+    /// Since when the pods are waited for before GitLab is told of a model, or of a feature that moves to it.
+    pub waiting: Waiting,
     /// Image of the gateway where a resource names none.
     pub gateway_image: String,
     /// Whom models fail, by the gateways' pods.

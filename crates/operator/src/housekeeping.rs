@@ -30,10 +30,10 @@ pub(crate) async fn run(ctx: Arc<Context>) -> Infallible {
         let models = uids(ctx.stores.models.state());
         ctx.attempts.keep(&models);
         ctx.followed.keep(&models);
-        ctx.waiting.keep(&models);
         let all: HashSet<String> =
             gateways.into_iter().chain(models).chain(uids(ctx.stores.assignments.state())).collect();
         ctx.contests.keep(&all);
+        ctx.waiting.keep(&all);
     }
 }
 

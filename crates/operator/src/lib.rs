@@ -29,6 +29,7 @@ mod session;
 mod shard;
 mod since;
 mod start;
+mod turn;
 mod watches;
 mod well_formed;
 

@@ -216,7 +216,7 @@ impl Lead<'_> {
             contests: crate::contests::Contests::default(),
             attempts: crate::attempts::Attempts::default(),
             followed: crate::since::Since::default(),
-            waiting: crate::since::Since::default(),
+            waiting: crate::turn::Waiting::default(),
             gateway_image: args.gateway_image.clone(),
             lookout: crate::gateway::Lookout::default(),
             // Pods are asked directly, never through a proxy.

@@ -236,3 +236,37 @@ async fn gitlab_is_not_told_of_what_no_pod_can_take_over() {
     follows(&world, &users, &[(m, &mistral)]).await;
     users.stop(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feature_that_moves_to_a_new_model_loses_no_call() {
+    let world = Arc::new(crate::article(Options::default()).await);
+    let vllm = server(duo_e2e::manifests::VLLM_KEY).await;
+    let users = Users::start(&world, &[What::CodeCompletion, What::CodeGeneration, What::Chat, What::ExplainCode]);
+    let served_by = async |model: &str| {
+        let to = json!({"spec": {"modelRef": {"name": model}}});
+        for (features, own) in [("code-suggestions", "mixtral-8x7b"), ("chat", "claude-3-sonnet")] {
+            let to = if model.is_empty() { json!({"spec": {"modelRef": {"name": own}}}) } else { to.clone() };
+            world.patch("FeatureAssignment", features, to).await.expect("a patch");
+        }
+        for features in ["code-suggestions", "chat"] {
+            world.until_ready("FeatureAssignment", features).await;
+        }
+        users.go_on(&world).await;
+    };
+    for number in 0..3 {
+        let name = format!("new-{number}");
+        let mut spec = on(&vllm, "vllm");
+        spec["gatewayRef"] = json!({"name": "duo"});
+        spec["displayName"] = json!(name);
+        let model = json!({
+            "apiVersion": "duo.selfhosted.dev/v1alpha1", "kind": "SelfHostedModel",
+            "metadata": {"name": name, "namespace": world.namespace}, "spec": spec,
+        });
+        world.apply(&model.to_string()).await;
+        served_by(&name).await;
+        served_by("").await;
+        world.delete("SelfHostedModel", &name).await;
+        world.until_gone("SelfHostedModel", &name).await;
+    }
+    users.stop(&world).await;
+}

@@ -80,6 +80,21 @@ pub fn plan_feature(instance: &Instance, feature: Feature, target: &FeatureTarge
     })
 }
 
+/// Whether a feature that somebody serves now moves to another model: users must not notice.
+pub fn moves(instance: &Instance, features: &[Feature], target: &FeatureTarget) -> bool {
+    let served = |feature: Feature| {
+        let provider = |feature: Feature| instance.feature(feature.key()).map(|row| row.provider.as_str());
+        match provider(feature) {
+            Some("self_hosted" | "vendored") => true,
+            // GitLab falls back to Duo Chat's model.
+            Some("unassigned") => feature.is_chat_sub_feature() && provider(Feature::DuoChat) == Some("self_hosted"),
+            _ => false,
+        }
+    };
+    target.model_id().is_some()
+        && features.iter().any(|feature| served(*feature) && plan_feature(instance, *feature, target).is_some())
+}
+
 /// The write that takes our hands off a feature, if it still is as we set it; `None` when somebody else changed it.
 ///
 /// A chat sub-feature returns to Duo Chat's model where there is one: an explicit unassigned row would stop GitLab's
@@ -184,6 +199,35 @@ mod tests {
             Some(Operation::UpdateFeature { target, .. }) => assert_eq!(target, FeatureTarget::Unassigned),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_feature_moves_when_somebody_has_it_from_another_model() {
+        let (chat, sub, code) = (Feature::DuoChat, Feature::DuoChatExplainCode, Feature::CodeCompletions);
+        for (chat_is, sub_is, code_is, features, to, expected) in [
+            // nobody has any of them
+            (None, None, None, vec![chat, sub, code], Some("1"), false),
+            // it is there already
+            (Some("1"), Some("1"), Some("1"), vec![chat, sub, code], Some("1"), false),
+            (None, None, Some("2"), vec![code], Some("1"), true),
+            (Some("1"), Some("1"), Some("2"), vec![chat, sub, code], Some("1"), true),
+            (Some("1"), Some("1"), Some("2"), vec![chat, sub], Some("1"), false),
+            // Duo Chat's model answers for it
+            (Some("2"), None, None, vec![sub], Some("1"), true),
+            (Some("2"), None, None, vec![code], Some("1"), false),
+            // nothing is to serve it
+            (Some("2"), Some("2"), Some("2"), vec![chat, sub, code], None, false),
+        ] {
+            let row = |feature: Feature, model: Option<&str>| {
+                row(feature.key(), if model.is_some() { "self_hosted" } else { "unassigned" }, model)
+            };
+            let seen = instance(vec![row(chat, chat_is), row(sub, sub_is), row(code, code_is)]);
+            let target = to.map_or(FeatureTarget::Disabled, model);
+            assert_eq!(moves(&seen, &features, &target), expected, "{seen:?} {features:?} {to:?}");
+        }
+        let by_gitlab = |provider| instance(vec![row("code_completions", provider, None)]);
+        assert!(moves(&by_gitlab("vendored"), &[code], &model("1")), "GitLab's own models serve it");
+        assert!(!moves(&by_gitlab("disabled"), &[code], &model("1")));
     }
 
     #[test]

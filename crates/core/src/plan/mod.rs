@@ -10,7 +10,7 @@ mod token;
 
 pub use agent_platform::{AgentPlatformBefore, AgentPlatformTarget, plan_agent_platform, plan_agent_platform_release};
 pub use between::between;
-pub use feature::{FeatureTarget, plan_feature, plan_unassign};
+pub use feature::{FeatureTarget, moves, plan_feature, plan_unassign};
 pub use model::{DesiredModel, desired_model, plan_model};
 pub use release::{Held, Release, plan_release};
 pub use settings::{plan_settings, undeclared_in_use};

@@ -132,5 +132,6 @@ async fn release(item: &FeatureAssignment, left_behind: Option<&str>, ctx: &Cont
     let api: Api<FeatureAssignment> = Api::namespaced(ctx.kube.clone(), &item.namespace().unwrap_or_default());
     metadata::remove_finalizer(&api, item, FINALIZER).await?;
     ctx.contests.forget(item);
+    ctx.waiting.forget(item);
     Ok(Next::OnChange)
 }

@@ -31,6 +31,8 @@ struct Outcome {
     plan: Vec<String>,
     /// What is known of the features; `None` when GitLab could not be looked at: then what was known stays.
     features: Option<Vec<FeatureStatus>>,
+    /// Nothing is told yet: what is waited for is a matter of moments.
+    silent: bool,
     next: Next,
 }
 
@@ -78,8 +80,14 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         return delete::run(&live, ctx).await;
     }
     let before = live.status.clone().unwrap_or_default();
-    let mut outcome =
-        Outcome { findings: Vec::new(), events: Vec::new(), plan: Vec::new(), features: None, next: Next::OnChange };
+    let mut outcome = Outcome {
+        findings: Vec::new(),
+        events: Vec::new(),
+        plan: Vec::new(),
+        features: None,
+        silent: false,
+        next: Next::OnChange,
+    };
     match gateway {
         None => outcome.findings.push(Finding::unknown(
             ACCEPTED,
@@ -92,6 +100,9 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
             match sync::run(&mut live, &api, &gateway, (target, model.as_deref()), ctx, &mut outcome).await {
                 Err(Error::Gone) => return Ok(Next::OnChange),
                 synced => synced?,
+            }
+            if outcome.silent {
+                return Ok(outcome.next);
             }
             if outcome.findings.iter().any(|f| f.type_ == SYNCED && f.status == duo_api::ConditionStatus::True) {
                 synthetic::run(&live, &gateway, model.as_deref(), ctx, &mut outcome).await?;

@@ -20,6 +20,7 @@ use crate::entrance;
 use crate::error::{Error, Next};
 use crate::report::Event;
 use crate::session::Session;
+use crate::turn::{self, Turn};
 
 pub(super) async fn run(
     item: &mut FeatureAssignment,
@@ -106,6 +107,9 @@ pub(super) async fn run(
             return Ok(());
         }
     } else {
+        if waits(item, gateway, served_by, plan::moves(&instance, &mine, &target), ctx, outcome).await? {
+            return Ok(());
+        }
         let before = item.status.clone().unwrap_or_default().conditions;
         let subject = item.clone();
         let fights = Fights::new(ctx, &subject, SYNCED, &before);
@@ -162,6 +166,36 @@ pub(super) fn others_features(item: &FeatureAssignment, ctx: &Context) -> Vec<Fe
         .filter(|other| other.uid() != item.uid() && other.metadata.deletion_timestamp.is_none())
         .flat_map(|other| other.spec.features.clone())
         .collect()
+}
+
+/// Whether a feature that users have now stays where it is until the gateway's pods have the model that is to serve it.
+async fn waits(
+    item: &FeatureAssignment,
+    gateway: &AIGateway,
+    served_by: Option<&SelfHostedModel>,
+    moves: bool,
+    ctx: &Context,
+    outcome: &mut Outcome,
+) -> Result<bool, Error> {
+    let before = item.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let Some(model) = served_by.filter(|_| moves && turn::matters(gateway, before, item.metadata.generation)) else {
+        ctx.waiting.forget(item);
+        return Ok(false);
+    };
+    let seen = ctx.lookout.look(gateway, ctx).await?;
+    let what = format!("SelfHostedModel {} as it is declared", model.name_any());
+    match turn::of(item, &what, model, gateway, &seen, ctx) {
+        Turn::GitLab(late) => {
+            outcome.events.extend(late);
+            Ok(false)
+        }
+        Turn::Pods { finding, silent, again } => {
+            outcome.silent = silent;
+            outcome.findings.push(finding);
+            outcome.next = Next::After(again);
+            Ok(true)
+        }
+    }
 }
 
 fn drift(operations: &[Operation]) -> Option<Finding> {

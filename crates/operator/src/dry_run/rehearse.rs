@@ -114,7 +114,7 @@ impl Stage {
             contests: Contests::default(),
             attempts: crate::attempts::Attempts::default(),
             followed: crate::since::Since::default(),
-            waiting: crate::since::Since::default(),
+            waiting: crate::turn::Waiting::default(),
             gateway_image: image.to_owned(),
             http: reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?,
             lookout: crate::gateway::Lookout::default(),

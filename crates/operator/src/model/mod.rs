@@ -19,6 +19,8 @@ use duo_core::validate::{self, Sibling};
 use duo_core::{dependents, ready};
 use kube::{Api, ResourceExt};
 
+pub(crate) use serving::same_to_gateway;
+
 use crate::context::{Context, claimant, now};
 use crate::error::{Error, Next};
 use crate::inputs;
@@ -109,6 +111,10 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
     let told = ctx.reporter.write(&api, &live, &report).await?;
     let period = Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name));
     Ok(outcome.next.sooner(told).sooner(period))
+}
+
+fn conditions_of_model(model: &SelfHostedModel) -> &[duo_api::Condition] {
+    model.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
 }
 
 fn conditions_of(gateway: &AIGateway) -> &[duo_api::Condition] {

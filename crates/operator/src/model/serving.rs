@@ -95,7 +95,7 @@ fn names(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Vec<Str
 
 /// Names under which the gateway may know the model, each with its digest there: of two that requests cannot tell apart
 /// it knows the older one.
-pub(super) fn same_to_gateway(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Vec<(String, String)> {
+pub(crate) fn same_to_gateway(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) -> Vec<(String, String)> {
     let key = |model: &SelfHostedModel| {
         model_key(model.spec.family.key(), model.spec.endpoint.as_deref(), &model.spec.identifier)
     };
