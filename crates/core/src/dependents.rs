@@ -22,13 +22,14 @@ pub fn must_wait(gateway: &str, conditions: &[Condition]) -> Option<Finding> {
     Some(Finding::unknown(SYNCED, "GatewayNotReady", format!("AIGateway {gateway} cannot write to GitLab: {why}")))
 }
 
-/// Whether a gateway is on its way to its first configuration, and nobody has to help it: what is as new as it has nothing
-/// to say before. `conditions`: the gateway's.
+/// Whether a gateway is on its way to its first configuration in all its pods, and nobody has to help it: what is as new as
+/// it has nothing to say before. `conditions`: the gateway's.
 pub fn gateway_comes_up(conditions: &[Condition]) -> bool {
     let holds = |type_| conditions::is_true(conditions, type_);
     let waits_for_models =
         conditions::get(conditions, CONFIG_ACCEPTED).is_some_and(|c| c.reason == WAITING_FOR_MODEL_KEYS);
-    !(holds(STALLED) || waits_for_models || holds(TOKEN_VALID) && holds(GATEWAY_URL_CONFIGURED))
+    let is_up = [TOKEN_VALID, GATEWAY_URL_CONFIGURED, CONFIG_ACCEPTED].iter().all(|type_| holds(type_));
+    !(holds(STALLED) || waits_for_models || is_up)
 }
 
 /// Whether something is on its way to Ready, and nobody has to help it. `conditions`: its own.
@@ -49,7 +50,8 @@ mod tests {
             (vec![], true),
             (vec![holds(TOKEN_VALID)], true),
             (vec![holds(TOKEN_VALID), Finding::unknown(GATEWAY_URL_CONFIGURED, "WaitingForGateway", "")], true),
-            (vec![holds(TOKEN_VALID), holds(GATEWAY_URL_CONFIGURED)], false),
+            (vec![holds(TOKEN_VALID), holds(GATEWAY_URL_CONFIGURED)], true),
+            (vec![holds(TOKEN_VALID), holds(GATEWAY_URL_CONFIGURED), holds(CONFIG_ACCEPTED)], false),
             (vec![holds(GATEWAY_URL_CONFIGURED), Finding::unknown(TOKEN_VALID, "Unreachable", "")], true),
             (vec![holds(STALLED)], false),
             (vec![holds(TOKEN_VALID), keys], false),

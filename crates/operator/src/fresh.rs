@@ -1,18 +1,17 @@
-//! Secrets and ConfigMaps that were read a moment ago: thirty resources of a gateway come up together and need the same.
-//!
-//! A value is kept for a second, and not even that long once the watch has told a change: whoever is woken by a change
-//! reads what is there then.
+//! Secrets, ConfigMaps and lists of pods that were read a moment ago, shared by those who need them together.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use duo_core::inputs::Kind;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use duo_core::labels;
+use duo_gateway_config::{CONFIG_FILE, GatewayConfig};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::api::ListParams;
+use kube::core::ObjectMeta;
 use kube::{Api, Resource};
 
-/// How long a value is shared.
-const SHARED: Duration = Duration::from_secs(1);
+use crate::shared::Shared;
 
 /// Values by key.
 pub(crate) type Data = BTreeMap<String, Vec<u8>>;
@@ -21,24 +20,15 @@ pub(crate) type Data = BTreeMap<String, Vec<u8>>;
 pub(crate) struct Object {
     /// Its uid and resourceVersion.
     pub version: String,
+    pub annotations: BTreeMap<String, String>,
     pub data: Data,
 }
 
-type Key = (Kind, String, String);
-
-/// What one object's readers share.
-#[derive(Default)]
-struct Slot {
-    /// Who holds it reads.
-    last: tokio::sync::Mutex<Option<(Instant, Arc<Object>)>>,
-    /// What began to be read before counts no more.
-    void_before: Mutex<Option<Instant>>,
-}
-
-impl Slot {
-    fn counts(&self, began: Instant, now: Instant) -> bool {
-        let void = *self.void_before.lock().unwrap_or_else(PoisonError::into_inner);
-        void.is_none_or(|void| began > void) && now.saturating_duration_since(began) < SHARED
+impl Object {
+    /// The gateway's configuration in its ConfigMap; `None` where it cannot be read.
+    pub(crate) fn gateway_config(&self) -> Option<GatewayConfig> {
+        let text = std::str::from_utf8(self.data.get(CONFIG_FILE)?).ok()?;
+        GatewayConfig::from_yaml(text).ok()
     }
 }
 
@@ -46,12 +36,14 @@ impl Slot {
 #[derive(Clone)]
 pub(crate) struct Fresh {
     kube: kube::Client,
-    slots: Arc<Mutex<HashMap<Key, Arc<Slot>>>>,
+    shared: Shared<(Kind, String, String), Object>,
+    /// By the gateway's namespace and name.
+    pods: Shared<(String, String), Vec<Pod>>,
 }
 
 impl Fresh {
     pub(crate) fn new(kube: kube::Client) -> Self {
-        Self { kube, slots: Arc::default() }
+        Self { kube, shared: Shared::default(), pods: Shared::default() }
     }
 
     /// The object; `None` when it does not exist. One that is missing is looked for anew each time.
@@ -62,43 +54,30 @@ impl Fresh {
         name: &str,
     ) -> Result<Option<Arc<Object>>, duo_runtime::Error> {
         let key = (kind, namespace.to_owned(), name.to_owned());
-        let slot = Arc::clone(self.slots().entry(key.clone()).or_default());
-        let mut last = slot.last.lock().await;
-        if let Some((began, object)) = last.as_ref()
-            && slot.counts(*began, Instant::now())
-        {
-            return Ok(Some(Arc::clone(object)));
-        }
-        let began = Instant::now();
-        // Before it is read: a read that fails, or is dropped on its way, leaves nothing either.
-        self.forget_later(key, &slot);
-        let found = read(&self.kube, kind, namespace, name).await?.map(Arc::new);
-        *last = found.clone().map(|object| (began, object));
-        Ok(found)
+        self.shared.get(key, read(&self.kube, kind, namespace, name)).await
     }
 
-    /// The watch tells that an object has changed.
-    pub(crate) fn changed(&self, kind: Kind, namespace: &str, name: &str) {
-        let slot = self.slots().get(&(kind, namespace.to_owned(), name.to_owned())).cloned();
-        if let Some(slot) = slot {
-            *slot.void_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-    }
-
-    /// No value stays in memory for longer than it is shared.
-    fn forget_later(&self, key: Key, slot: &Arc<Slot>) {
-        let (slots, slot) = (Arc::clone(&self.slots), Arc::downgrade(slot));
-        tokio::spawn(async move {
-            tokio::time::sleep(SHARED).await;
-            let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
-            if slots.get(&key).is_some_and(|now| slot.ptr_eq(&Arc::downgrade(now))) {
-                slots.remove(&key);
-            }
+    /// The pods of a gateway that are not on their way out.
+    pub(crate) async fn pods(&self, namespace: &str, gateway: &str) -> Result<Arc<Vec<Pod>>, duo_runtime::Error> {
+        let listed = self.pods.get((namespace.to_owned(), gateway.to_owned()), async {
+            let api: Api<Pod> = Api::namespaced(self.kube.clone(), namespace);
+            let labels = ListParams::default().labels(&labels::selector_text(gateway));
+            let mut pods =
+                duo_runtime::call(format!("list Pods of {namespace}/{gateway}"), api.list(&labels)).await?.items;
+            pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+            Ok::<_, duo_runtime::Error>(Some(pods))
         });
+        Ok(listed.await?.unwrap_or_default())
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<Slot>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The watch tells that a pod of this gateway came, changed or went.
+    pub(crate) fn pods_changed(&self, namespace: &str, gateway: &str) {
+        self.pods.changed(&(namespace.to_owned(), gateway.to_owned()));
+    }
+
+    /// The watch tells that an object has changed, or this process has changed it.
+    pub(crate) fn changed(&self, kind: Kind, namespace: &str, name: &str) {
+        self.shared.changed(&(kind, namespace.to_owned(), name.to_owned()));
     }
 }
 
@@ -109,24 +88,26 @@ async fn read(
     name: &str,
 ) -> Result<Option<Object>, duo_runtime::Error> {
     let what = format!("get {} {namespace}/{name}", kind.name());
-    let version = |meta: &kube::core::ObjectMeta| {
+    let version = |meta: &ObjectMeta| {
         format!("{}/{}", meta.uid.clone().unwrap_or_default(), meta.resource_version.clone().unwrap_or_default())
     };
+    let annotations = |meta: &ObjectMeta| meta.annotations.clone().unwrap_or_default();
     Ok(match kind {
         Kind::Secret => {
             let api: Api<Secret> = Api::namespaced(kube.clone(), namespace);
             duo_runtime::call(what, api.get_opt(name)).await?.map(|secret| Object {
                 version: version(secret.meta()),
+                annotations: annotations(secret.meta()),
                 data: secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect(),
             })
         }
         Kind::ConfigMap => {
             let api: Api<ConfigMap> = Api::namespaced(kube.clone(), namespace);
             duo_runtime::call(what, api.get_opt(name)).await?.map(|map| {
-                let version = version(map.meta());
+                let (version, annotations) = (version(map.meta()), annotations(map.meta()));
                 let texts = map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
                 let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-                Object { version, data: texts.chain(bytes).collect() }
+                Object { version, annotations, data: texts.chain(bytes).collect() }
             })
         }
     })
@@ -136,12 +117,14 @@ async fn read(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Poll};
+    use std::time::Duration;
 
     use http::{Request, Response};
     use kube::client::Body;
     use serde_json::json;
 
     use super::*;
+    use crate::shared::SHARED;
 
     /// A cluster in which each read of the one Secret gives another value, after a moment; `missing` does not exist, `refused` may
     /// not be read.
@@ -197,7 +180,7 @@ mod tests {
         assert!(all.iter().all(|version| version == "u/1"), "{all:?}");
         assert_eq!(reads.load(Ordering::SeqCst), 1);
         tokio::time::sleep(SHARED + SHARED / 2).await;
-        assert!(fresh.slots().is_empty());
+        assert_eq!(fresh.shared.kept(), 0);
         assert_eq!(version(&fresh).await, "u/2");
     }
 
@@ -207,9 +190,9 @@ mod tests {
         assert!(fresh.get(Kind::Secret, "n", "refused").await.is_err());
         let dropped = tokio::time::timeout(Duration::from_millis(1), version(&fresh)).await;
         assert!(dropped.is_err());
-        assert_eq!(fresh.slots().len(), 2);
+        assert_eq!(fresh.shared.kept(), 2);
         tokio::time::sleep(SHARED + SHARED / 2).await;
-        assert!(fresh.slots().is_empty());
+        assert_eq!(fresh.shared.kept(), 0);
     }
 
     #[tokio::test]

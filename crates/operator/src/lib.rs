@@ -27,6 +27,7 @@ mod rights;
 pub mod run;
 mod session;
 mod shard;
+mod shared;
 mod since;
 mod start;
 mod turn;

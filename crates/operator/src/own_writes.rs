@@ -1,8 +1,10 @@
-//! Which copies of the cache show this process's own last write: the others are read anew before they are judged.
+//! Which copies of the cache show this process's own last write: in place of the others stands what was written, or they
+//! are read anew.
 //!
 //! A copy that somebody else's write is missing from is a moment old, and the next event wakes its reconciler again. One
 //! that misses our own would make us do again what we did.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,41 +20,98 @@ use crate::grace::Grace;
 
 /// Objects remembered; an operator has far fewer.
 const MOST: usize = 100_000;
+/// Versions of one object that are remembered as older, while the cache shows none newer.
+const MOST_UNSEEN: usize = 8;
 /// How long something new may be silent while what it rests on is as new and about to say something: else each of them
 /// would tell each step of the other in its own status.
 const SILENCE: Duration = Duration::from_secs(8);
 
-/// By uid: the resource version that our last write made. A clone shares it.
+/// By uid: our last write. A clone shares it.
 #[derive(Clone)]
 pub(crate) struct OwnWrites {
-    versions: Arc<Mutex<HashMap<String, String>>>,
+    written: Arc<Mutex<HashMap<String, Written>>>,
     /// For new objects.
     silent: Arc<Grace>,
 }
 
+/// What our last write made of an object.
+struct Written {
+    version: String,
+    /// `None` once the cache has shown it.
+    unseen: Option<Unseen>,
+}
+
+/// What the cache does not show yet.
+struct Unseen {
+    /// Resource versions that are older for certain: each was written from.
+    before: Vec<String>,
+    object: Arc<dyn Any + Send + Sync>,
+}
+
+/// What is known of a copy.
+enum Copy<K> {
+    /// It shows our last write, or there was none.
+    Shows,
+    /// It is older; this is newer.
+    Older(Arc<K>),
+    /// Somebody else has written too, before ours or after it.
+    Unclear,
+}
+
 impl Default for OwnWrites {
     fn default() -> Self {
-        Self { versions: Arc::default(), silent: Arc::new(Grace::new(SILENCE)) }
+        Self { written: Arc::default(), silent: Arc::new(Grace::new(SILENCE)) }
     }
 }
 
 impl OwnWrites {
-    /// Notes what became of an object by a write of ours.
-    pub(crate) fn note<K: Resource>(&self, object: &K) {
-        if let (Some(uid), Some(version)) = (object.uid(), object.resource_version()) {
-            let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-            if versions.len() >= MOST {
-                versions.clear();
-            }
-            versions.insert(uid, version);
+    /// Notes what became of an object by a write of ours. `from`: the resource version that it was made from.
+    pub(crate) fn note<K: Resource + Clone + Send + Sync + 'static>(&self, from: Option<&str>, object: &K) {
+        let (Some(uid), Some(version)) = (object.uid(), object.resource_version()) else { return };
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.len() >= MOST {
+            written.clear();
+        }
+        let last = written.remove(&uid);
+        if last.as_ref().is_some_and(|last| last.version == version) {
+            // Nothing was written.
+            written.extend(last.map(|last| (uid, last)));
+            return;
+        }
+        let mut before = last.and_then(|last| last.unseen).map(|unseen| unseen.before).unwrap_or_default();
+        before.extend(from.map(str::to_owned));
+        before.dedup();
+        before.retain(|before| *before != version);
+        before.drain(..before.len().saturating_sub(MOST_UNSEEN));
+        let unseen = (!before.is_empty()).then(|| {
+            let mut object = object.clone();
+            object.meta_mut().managed_fields = None;
+            Unseen { before, object: Arc::new(object) }
+        });
+        written.insert(uid, Written { version, unseen });
+    }
+
+    /// The cache shows this now: what was written is kept no longer, unless it is newer for certain.
+    pub(crate) fn shown<K: Resource>(&self, copy: &K) {
+        let (Some(uid), Some(version)) = (&copy.meta().uid, &copy.meta().resource_version) else { return };
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = written.get_mut(uid) {
+            last.unseen.take_if(|unseen| !unseen.before.contains(version));
         }
     }
 
-    /// Whether a copy shows our last write.
-    fn shown_by<K: Resource>(&self, copy: &K) -> bool {
-        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let ours = copy.uid().and_then(|uid| versions.get(&uid).cloned());
-        ours.is_none() || ours == copy.resource_version()
+    fn look<K: Resource + Send + Sync + 'static>(&self, copy: &K) -> Copy<K> {
+        let (Some(uid), Some(version)) = (copy.uid(), copy.resource_version()) else { return Copy::Shows };
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = written.get_mut(&uid) else { return Copy::Shows };
+        if last.version == version {
+            return Copy::Shows;
+        }
+        let newer = last.unseen.as_ref().filter(|unseen| unseen.before.contains(&version));
+        match newer.and_then(|unseen| Arc::downcast(Arc::clone(&unseen.object)).ok()) {
+            Some(object) => Copy::Older(object),
+            None => Copy::Unclear,
+        }
     }
 
     /// For how long a new object may still be silent; `None`: no longer.
@@ -69,11 +128,16 @@ impl OwnWrites {
     /// has our finalizer then; the others get it with the first mark.
     pub(crate) async fn live<K>(&self, api: &Api<K>, copy: &K, holds: bool) -> Result<Option<K>, Error>
     where
-        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     {
+        let (known, newer) = match self.look(copy) {
+            Copy::Shows => (true, None),
+            Copy::Older(written) => (true, Some(written)),
+            Copy::Unclear => (false, None),
+        };
+        let copy = newer.as_deref().unwrap_or(copy);
         let marked = copy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        let shown = self.shown_by(copy);
-        if shown && (marked || !holds) {
+        if known && (marked || !holds) {
             return Ok(Some(copy.clone()));
         }
         let changed = if marked || !holds {
@@ -86,13 +150,13 @@ impl OwnWrites {
         };
         Ok(match changed {
             Changed::Now(live) => {
-                self.note(&live);
+                self.note(copy.meta().resource_version.as_deref(), &live);
                 Some(live)
             }
             // The cache has caught up, perhaps with somebody else's later write.
             Changed::Already(live) => {
                 if live.resource_version() == copy.resource_version() {
-                    self.note(&live);
+                    self.note(None, &live);
                 }
                 Some(live)
             }
@@ -120,12 +184,35 @@ mod tests {
     #[test]
     fn a_copy_is_good_until_we_write_and_again_when_it_shows_the_write() {
         let own = OwnWrites::default();
-        assert!(own.shown_by(&object("u", "1")), "nothing was written");
-        own.note(&object("u", "5"));
-        assert!(!own.shown_by(&object("u", "1")));
-        assert!(own.shown_by(&object("u", "5")));
-        assert!(!own.shown_by(&object("u", "6")), "somebody wrote later: one look tells that ours is in it");
-        assert!(own.shown_by(&object("other", "1")));
+        let known = |version: &str| match own.look(&object("u", version)) {
+            Copy::Shows => version.to_owned(),
+            Copy::Older(written) => written.resource_version().unwrap(),
+            Copy::Unclear => "?".to_owned(),
+        };
+        assert_eq!(known("1"), "1", "nothing was written");
+        own.note(Some("1"), &object("u", "5"));
+        assert_eq!(known("1"), "5");
+        assert_eq!(known("3"), "?", "somebody wrote too, and who was first is not known");
+        own.note(Some("5"), &object("u", "7"));
+        own.note(Some("5"), &object("u", "7"));
+        assert_eq!((known("1"), known("5")), ("7".to_owned(), "7".to_owned()));
+        own.shown(&object("u", "5"));
+        assert_eq!((known("5"), known("7")), ("7".to_owned(), "7".to_owned()));
+        own.shown(&object("u", "7"));
+        assert_eq!(known("7"), "7");
+        assert_eq!(known("5"), "?", "a list of before: what was written is kept only until the cache has shown it");
+        assert_eq!(known("8"), "?", "somebody wrote later: one look tells that ours is in it");
+        assert!(matches!(own.look(&object("other", "1")), Copy::Shows));
+    }
+
+    #[test]
+    fn only_so_many_versions_are_kept_of_an_object_whose_watch_is_silent() {
+        let own = OwnWrites::default();
+        for version in 1..100 {
+            own.note(Some(&version.to_string()), &object("u", &(version + 1).to_string()));
+        }
+        assert!(matches!(own.look(&object("u", "99")), Copy::Older(_)));
+        assert!(matches!(own.look(&object("u", "91")), Copy::Unclear));
     }
 
     #[test]

@@ -92,7 +92,14 @@ impl Reporter {
     /// how far something is waits some seconds for others; then the answer says when to come back.
     pub(crate) async fn write<K>(&self, api: &Api<K>, live: &K, report: &Report<'_, K::Status>) -> Result<Next, Error>
     where
-        K: Resource<DynamicType = ()> + HasStatus<Status: Serialize> + DeserializeOwned + Clone + Debug,
+        K: Resource<DynamicType = ()>
+            + HasStatus<Status: Serialize>
+            + DeserializeOwned
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
     {
         let Report { before, findings, status, events } = *report;
         for event in events {
@@ -108,7 +115,7 @@ impl Reporter {
             return Ok(Next::After(wait));
         }
         match change.write(api, live).await {
-            Ok(written) => self.own.note(&written),
+            Ok(written) => self.own.note(live.meta().resource_version.as_deref(), &written),
             Err(error) if error.is_not_found() => return Ok(Next::OnChange),
             Err(error) => return Err(error.into()),
         }

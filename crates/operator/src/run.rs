@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use duo_core::shards::{Scope, WHOLE};
+use duo_runtime::apply::Applier;
 use duo_runtime::backoff::{Backoff, Curve};
 use duo_runtime::lease::{Config as LeaseConfig, Election, Leadership};
 use duo_runtime::metrics::Metrics;
@@ -44,6 +45,9 @@ const BEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Our kinds are listed anew after this many resync periods.
 const RELIST_PERIODS: u32 = 12;
+/// Child objects that were as declared are not read again for so long unless a watch tells a change of them: a gateway that
+/// comes up is looked at a dozen times.
+const UNREAD: Duration = Duration::from_secs(15);
 /// A connection to a pod is not kept until it is asked again: hundreds of them would be.
 const POD_IDLE: Duration = Duration::from_secs(3);
 /// Changes of one object within this time are one reconcile.
@@ -125,11 +129,14 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     // A standby keeps its caches current, so that it works a moment after it has the lease.
     let mut watching = JoinSet::new();
     let (work, works) = tokio::sync::watch::channel(false);
-    let fresh = Fresh::new(kube.clone());
+    // Each period all is read again, whatever the watches told.
+    let resync = Duration::from_secs(args.resync);
+    let applier = Applier::new(kube.clone(), NAME).trusting(UNREAD.min(resync / 2));
+    let known = watches::Known { fresh: Fresh::new(kube.clone()), applier, own: OwnWrites::default() };
     let watches = watches::start(
         &kube,
-        &fresh,
-        &watches::Scope(args.watch_namespace.clone(), RELIST_PERIODS * Duration::from_secs(args.resync)),
+        &known,
+        &watches::Scope(args.watch_namespace.clone(), RELIST_PERIODS * resync),
         works,
         &mut watching,
     );
@@ -142,7 +149,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         metrics.set_leader(true);
         let shard = Shard::new(shard_name, scope, kube.clone(), &leases);
         let lead = Lead { metrics: &metrics, health: &health, leadership, shard, watching, work };
-        lead.run(&args, (kube, fresh), watches, stop).await
+        lead.run(&args, (kube, known), watches, stop).await
     } else {
         Ok(())
     };
@@ -183,7 +190,7 @@ impl Lead<'_> {
     async fn run(
         self,
         args: &RunArgs,
-        (kube, fresh): (kube::Client, Fresh),
+        (kube, known): (kube::Client, watches::Known),
         (stores, wakes, router): (watches::Stores, watches::Wakes, watches::Router),
         stop: CancellationToken,
     ) -> Result<(), RunError> {
@@ -192,9 +199,9 @@ impl Lead<'_> {
         let calls = metrics.calls("gitlab");
         let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| NAME.to_owned());
         let resync = Duration::from_secs(args.resync);
-        let own = OwnWrites::default();
+        let watches::Known { fresh, applier, own } = known;
         let ctx = Arc::new(Context {
-            applier: duo_runtime::apply::Applier::new(kube.clone(), NAME),
+            applier,
             sessions: Sessions::new(
                 fresh.clone(),
                 Arc::new(move |call: duo_gitlab::CallOutcome| {

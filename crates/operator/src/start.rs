@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use duo_api::condition::TOKEN_VALID;
+use duo_api::condition::{CONFIG_ACCEPTED, TOKEN_VALID};
 use duo_api::{AIGateway, Condition};
 use duo_core::{conditions, dependents};
 use kube::ResourceExt;
@@ -15,10 +15,12 @@ use kube::runtime::reflector::ObjectRef;
 use crate::context::Context;
 use crate::watches::Router;
 
-/// New gateways that come up at the same time: most of the time of one is waiting for pods and for GitLab.
-const AT_ONCE: usize = 24;
+/// New gateways that come up at the same time: with fewer of them the next one would wait for nothing but GitLab's answers.
+const AT_ONCE: usize = 8;
 /// One that takes longer is waited for no more; neither is one that waits for somebody.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Nor one whose pods do: an image takes its time, and what of the gateway follows is little for each.
+const PODS_PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked at who is there.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -33,7 +35,10 @@ pub(crate) async fn run(ctx: Arc<Context>, router: Router) {
         let key = ObjectRef::from_obj(gateway.as_ref());
         while coming.len() >= AT_ONCE {
             tokio::time::sleep(LOOK).await;
-            coming.retain(|(gateway, since)| since.elapsed() < PATIENCE && comes_up(gateway, &ctx));
+            coming.retain(|(gateway, since)| {
+                let patience = if waits_for_pods(gateway, &ctx) { PODS_PATIENCE } else { PATIENCE };
+                since.elapsed() < patience && comes_up(gateway, &ctx)
+            });
         }
         router.wake_gateway(key.clone()).await;
         coming.push((key, Instant::now()));
@@ -43,6 +48,13 @@ pub(crate) async fn run(ctx: Arc<Context>, router: Router) {
 /// Nobody has looked at it yet, and this process is to.
 fn is_new(gateway: &AIGateway, ctx: &Context) -> bool {
     gateway.status.is_none() && !gateway.spec.suspend && ctx.shard.works_on(Some(gateway))
+}
+
+/// Whether its pods do not have its configuration yet.
+fn waits_for_pods(gateway: &ObjectRef<AIGateway>, ctx: &Context) -> bool {
+    let gateway = ctx.stores.gateways.get(gateway);
+    let status = gateway.as_ref().and_then(|gateway| gateway.status.as_ref());
+    !status.is_some_and(|status| conditions::is_true(&status.conditions, CONFIG_ACCEPTED))
 }
 
 /// Whether something of it has neither come up nor waits for somebody.
@@ -56,8 +68,14 @@ fn comes_up(gateway: &ObjectRef<AIGateway>, ctx: &Context) -> bool {
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
     let models = ctx.stores.models_of(&namespace, &name);
     let assignments = ctx.stores.assignments_of(&namespace, &name);
-    let comes = |conditions: Option<&[Condition]>| dependents::comes_up(conditions.unwrap_or_default());
+    let comes = |suspended: bool, conditions: Option<&[Condition]>| {
+        !suspended && dependents::comes_up(conditions.unwrap_or_default())
+    };
     dependents::comes_up(of_gateway)
-        || models.iter().any(|model| comes(model.status.as_ref().map(|status| status.conditions.as_slice())))
-        || assignments.iter().any(|item| comes(item.status.as_ref().map(|status| status.conditions.as_slice())))
+        || models
+            .iter()
+            .any(|model| comes(model.spec.suspend, model.status.as_ref().map(|status| status.conditions.as_slice())))
+        || assignments
+            .iter()
+            .any(|item| comes(item.spec.suspend, item.status.as_ref().map(|status| status.conditions.as_slice())))
 }

@@ -4,7 +4,8 @@ use std::{
     collections::{BTreeSet, HashMap, hash_map::DefaultHasher},
     fmt::Debug,
     hash::{Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -49,6 +50,20 @@ pub struct Applier {
     /// By uid: what was applied and what the API server made of it. While both are the same, applying again is known to
     /// change nothing, even where the comparison cannot tell a default from a leftover.
     settled: Arc<Mutex<HashMap<String, (u64, u64)>>>,
+    /// What was found as declared a moment ago, until a watch tells of another version of it.
+    seen: Arc<Mutex<HashMap<Name, Seen>>>,
+    /// How long that counts.
+    trusts: Duration,
+}
+
+/// Kind, namespace and name of an object.
+type Name = (String, String, String);
+
+/// An object that was as declared.
+struct Seen {
+    declared: u64,
+    version: Option<String>,
+    at: Instant,
 }
 
 /// Most objects remembered as settled; an operator has far fewer.
@@ -70,7 +85,64 @@ fn is_foreign(desired: &ObjectMeta, live: &ObjectMeta) -> bool {
 impl Applier {
     /// `manager` names the controller in `managedFields`; it must never change between versions.
     pub fn new(client: Client, manager: &str) -> Self {
-        Self { client, manager: manager.into(), settled: Arc::default() }
+        Self { client, manager: manager.into(), settled: Arc::default(), seen: Arc::default(), trusts: Duration::ZERO }
+    }
+
+    /// What was found as declared is not read again for so long by [`Applier::keep`], unless a watch tells a change of it:
+    /// give each event to [`Applier::told`], and each new list to [`Applier::doubt`].
+    #[must_use]
+    pub fn trusting(self, trusts: Duration) -> Self {
+        Self { trusts, ..self }
+    }
+
+    /// Applies an object of which nobody needs to know what the API server has of it; see [`Applier::apply`].
+    ///
+    /// # Errors
+    /// As those of [`Applier::apply`].
+    pub async fn keep<K>(&self, desired: &K) -> Result<Change>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        let name = name(desired);
+        let declared = hash(&to_json(desired, || format!("apply {} {}", name.0, name.2))?);
+        let known =
+            self.seen().get(&name).is_some_and(|seen| seen.declared == declared && seen.at.elapsed() < self.trusts);
+        if known {
+            return Ok(Change::Unchanged);
+        }
+        // Before it is read: what changes from now on is told from now on.
+        let at = Instant::now();
+        self.seen().remove(&name);
+        let applied = self.apply(desired, None).await?;
+        if !self.trusts.is_zero() {
+            let mut seen = self.seen();
+            if seen.len() >= MOST_SETTLED {
+                seen.clear();
+            }
+            seen.insert(name, Seen { declared, version: applied.object.resource_version(), at });
+        }
+        Ok(applied.change)
+    }
+
+    /// A watch tells that an object has this resource version now; `None`: it is gone.
+    pub fn told(&self, kind: &str, namespace: &str, name: &str, version: Option<&str>) {
+        let mut seen = self.seen();
+        if seen.is_empty() {
+            return;
+        }
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        if seen.get(&key).is_some_and(|seen| version.is_none() || seen.version.as_deref() != version) {
+            seen.remove(&key);
+        }
+    }
+
+    /// A watch begins anew: what happened in between nobody tells.
+    pub fn doubt(&self) {
+        self.seen().clear();
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<Name, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Name of the field manager.
@@ -189,6 +261,10 @@ fn is_surplus(metadata: &ObjectMeta, owner_uid: &str, keep: &BTreeSet<String>) -
 
 fn to_json(object: &impl Serialize, what: impl Fn() -> String) -> Result<Value> {
     serde_json::to_value(object).map_err(|e| Error::Object { what: what(), why: e.to_string() })
+}
+
+fn name<K: Resource<DynamicType = ()>>(object: &K) -> Name {
+    (K::kind(&()).into_owned(), object.namespace().unwrap_or_default(), object.name_any())
 }
 
 fn uid(live: &Value) -> &str {

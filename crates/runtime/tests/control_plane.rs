@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use duo_runtime::{
     apply::{Applied, Applier, Change},
@@ -138,6 +139,38 @@ fn deployment() -> Value {
             }
         }
     })
+}
+
+#[tokio::test]
+async fn what_was_found_as_declared_is_not_read_again_until_a_watch_tells_of_a_change() {
+    let bench = Bench::new().await;
+    let declared =
+        |value: &str| -> ConfigMap { bench.object(json!({"metadata": {"name": "kept"}, "data": {"a": value}})) };
+    let api = bench.api::<ConfigMap>();
+    // As a watch tells it: the version of now.
+    let by_hand = || async {
+        let patch = json!({"data": {"a": "by hand"}});
+        api.patch("kept", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap().resource_version()
+    };
+    let told = |applier: &Applier, version: Option<&str>| applier.told("ConfigMap", &bench.namespace, "kept", version);
+    let applier = bench.applier().trusting(Duration::from_secs(3600));
+    assert_eq!(applier.keep(&declared("a")).await.unwrap(), Change::Created);
+    told(&applier, api.get("kept").await.unwrap().resource_version().as_deref());
+    let changed = by_hand().await;
+    assert_eq!(applier.keep(&declared("a")).await.unwrap(), Change::Unchanged, "only its own write was told");
+    told(&applier, changed.as_deref());
+    assert_eq!(applier.keep(&declared("a")).await.unwrap(), Change::Applied);
+    by_hand().await;
+    applier.doubt();
+    assert_eq!(applier.keep(&declared("a")).await.unwrap(), Change::Applied, "the watch began anew");
+    assert_eq!(applier.keep(&declared("b")).await.unwrap(), Change::Applied, "something else is declared");
+    api.delete("kept", &DeleteParams::default()).await.unwrap();
+    told(&applier, None);
+    assert_eq!(applier.keep(&declared("b")).await.unwrap(), Change::Created);
+    let doubting = bench.applier();
+    doubting.keep(&declared("b")).await.unwrap();
+    by_hand().await;
+    assert_eq!(doubting.keep(&declared("b")).await.unwrap(), Change::Applied, "one without a watch reads each time");
 }
 
 macro_rules! second_apply_is_silent {

@@ -100,6 +100,7 @@ pub(super) async fn run(
         };
         operations = self::operations(item, &instance, &mine, &target, &home, ctx);
     }
+    let mut put_back = String::new();
     if gateway.spec.management_policy == ManagementPolicy::Observe {
         if let Some(finding) = drift(&operations) {
             outcome.plan = plan::sentences(&operations);
@@ -123,8 +124,8 @@ pub(super) async fn run(
             outcome.findings.push(finding);
             return Ok(());
         }
+        put_back = acted.put_back;
     }
-    let put_back = outcome.events.iter().map(|event| format!("; {}", event.message())).collect::<String>();
     let text = format!("{} features are set as declared{put_back}", mine.len());
     outcome.findings.push(Finding::holds(SYNCED, "Synced", text));
     Ok(())
@@ -211,6 +212,8 @@ struct Acted {
     refused: Option<Finding>,
     /// Some were not tried: somebody fights about them.
     held: bool,
+    /// What somebody had changed, in words that follow others.
+    put_back: String,
 }
 
 /// Sets feature by feature: GitLab's batch is not atomic and does not say which feature it refused. One refusal does
@@ -224,6 +227,7 @@ async fn act(
 ) -> Result<Acted, Error> {
     let mut refused: Vec<(String, duo_gitlab::Error)> = Vec::new();
     let mut held = false;
+    let mut put_back = String::new();
     for operation in operations {
         let Some(operation) = fights.judge(operation) else {
             held = true;
@@ -237,9 +241,12 @@ async fn act(
                 let contested = fights.wrote(&operation);
                 match (contested, drift) {
                     (true, _) => {}
-                    (false, true) => outcome
-                        .events
-                        .push(Event::normal("DriftCorrected", format!("changed in GitLab and put back: {operation}"))),
+                    (false, true) => {
+                        let text = format!("changed in GitLab and put back: {operation}");
+                        put_back.push_str("; ");
+                        put_back.push_str(&text);
+                        outcome.events.push(Event::normal("DriftCorrected", text));
+                    }
                     (false, false) => outcome.events.push(Event::normal("FeatureAssigned", operation.to_string())),
                 }
             }
@@ -255,13 +262,13 @@ async fn act(
     if !refused.is_empty() {
         session.changed().await;
     }
-    let Some((_, first)) = refused.first() else { return Ok(Acted { refused: None, held }) };
+    let Some((_, first)) = refused.first() else { return Ok(Acted { refused: None, held, put_back }) };
     let (category, person) = (first.category(), !first.is_transient());
     outcome.next = Next::from(first);
     let list: Vec<String> = refused.iter().map(|(feature, error)| format!("{feature}: {error}")).collect();
     let finding = Finding::fails(SYNCED, category, list.join("; "));
     let finding = if person { finding.by_person() } else { finding };
-    Ok(Acted { refused: Some(finding), held })
+    Ok(Acted { refused: Some(finding), held, put_back })
 }
 
 /// Notes which features this object sets, with our finalizer: before the first write all that it may set, after the last
@@ -287,11 +294,12 @@ async fn remember(
     if marked && marks.iter().all(|(name, value)| item.annotations().get(name) == value.as_ref()) {
         return Ok(());
     }
+    let from = item.resource_version();
     *item = match metadata::mark(api, item, FINALIZER, &marks).await? {
         Changed::Now(live) | Changed::Already(live) => live,
         Changed::Gone => return Err(Error::Gone),
     };
-    ctx.own.note(item);
+    ctx.own.note(from.as_deref(), item);
     Ok(())
 }
 

@@ -7,7 +7,9 @@ use duo_api::AIGateway;
 use duo_api::condition::EXPOSED;
 use duo_core::conditions::Finding;
 use duo_core::desired::{self, AgentPlatform, Bundle, HTTPRoute, Part};
+use duo_core::inputs::Kind;
 use duo_core::{labels, scale};
+use duo_runtime::apply::Change;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -63,11 +65,13 @@ pub(super) async fn run(gateway: &AIGateway, bundle: Bundle, ctx: &Context) -> R
         agent_platform,
         config_hash: _,
     } = bundle;
-    let apply = &ctx.applier;
     let mut kept = Kept::default();
-    apply.apply(&service_account, None).await?;
-    apply.apply(&secret, None).await?;
-    each(config_map, &mut kept.config_maps, ctx).await?;
+    ctx.applier.keep(&service_account).await?;
+    keep_input(Kind::Secret, &secret, ctx).await?;
+    if let Some(config_map) = config_map {
+        kept.config_maps.insert(config_map.name_any());
+        keep_input(Kind::ConfigMap, &config_map, ctx).await?;
+    }
     each(Some(service), &mut kept.services, ctx).await?;
     // Before the pods: one that starts is never reached by somebody who may not.
     each(network_policy, &mut kept.network_policies, ctx).await?;
@@ -100,7 +104,7 @@ pub(super) async fn run(gateway: &AIGateway, bundle: Bundle, ctx: &Context) -> R
     let live = scaled(gateway, deployment, ctx).await?;
     each(autoscaler, &mut kept.autoscalers, ctx).await?;
     let agent_platform = match agent_deployment {
-        Some(deployment) => Some(apply.apply(&deployment, None).await?.object),
+        Some(deployment) => Some(ctx.applier.apply(&deployment, None).await?.object),
         None => None,
     };
     Ok(Live { deployment: live, agent_platform, exposed })
@@ -112,8 +116,21 @@ where
 {
     if let Some(object) = object {
         names.insert(object.name_any());
-        ctx.applier.apply(&object, None).await?;
+        ctx.applier.keep(&object).await?;
     }
+    Ok(())
+}
+
+/// Applies what this process reads, too: nobody is given what was there before.
+async fn keep_input<K>(kind: Kind, object: &K, ctx: &Context) -> Result<(), Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + serde::Serialize + DeserializeOwned + Clone + Debug,
+{
+    let kept = ctx.applier.keep(object).await;
+    if !matches!(kept, Ok(Change::Unchanged)) {
+        ctx.fresh.changed(kind, &object.namespace().unwrap_or_default(), &object.name_any());
+    }
+    kept?;
     Ok(())
 }
 

@@ -9,13 +9,13 @@ use duo_api::{AIGateway, ConditionStatus, SelfHostedModel};
 use duo_core::conditions::Finding;
 use duo_core::dependents::WAITING_FOR_MODEL_KEYS;
 use duo_core::desired::{self, Bundle, Credentials};
+use duo_core::inputs::Kind;
 use duo_core::ownership::Home;
 use duo_core::scale::{self, availability};
 use duo_core::signing::Step;
 use duo_core::{implementation, labels};
-use duo_gateway_config::{CONFIG_FILE, GatewayConfig};
+use duo_gateway_config::GatewayConfig;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 
 use super::formers::{self, Formers};
@@ -264,11 +264,8 @@ async fn render(gateway: &AIGateway, inputs: &Inputs, ctx: &Context) -> Result<R
 
 /// What the pods were told last.
 async fn told(gateway: &AIGateway, ctx: &Context) -> Result<Option<GatewayConfig>, Error> {
-    let api: Api<ConfigMap> = Api::namespaced(ctx.kube.clone(), &gateway.namespace().unwrap_or_default());
-    let name = labels::config_map(&gateway.name_any());
-    let found = duo_runtime::call(format!("get ConfigMap {name}"), api.get_opt(&name)).await?;
-    let text = found.and_then(|map| map.data?.remove(CONFIG_FILE));
-    Ok(text.and_then(|text| GatewayConfig::from_yaml(&text).ok()))
+    let (namespace, name) = (gateway.namespace().unwrap_or_default(), labels::config_map(&gateway.name_any()));
+    Ok(ctx.fresh.get(Kind::ConfigMap, &namespace, &name).await?.and_then(|map| map.gateway_config()))
 }
 
 async fn deployment(gateway: &AIGateway, ctx: &Context) -> Result<Option<Deployment>, Error> {

@@ -8,11 +8,11 @@ use duo_api::{AIGateway, SelfHostedModel};
 use duo_core::conditions::Finding;
 use duo_core::desired::Credentials;
 use duo_core::formers::{self, Held, Subject};
+use duo_core::inputs::Kind;
 use duo_core::labels;
 use duo_core::listener::CHANGE_OVER;
 use duo_gateway_config::GatewayConfig;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use crate::context::{Context, held_id};
 use crate::error::{Error, Next};
@@ -99,9 +99,7 @@ pub(super) async fn look(
 
 /// What the pods' own Secret holds now.
 async fn files(gateway: &AIGateway, ctx: &Context) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.kube.clone(), &gateway.namespace().unwrap_or_default());
-    let name = labels::credentials_secret(&gateway.name_any());
-    let found = duo_runtime::call(format!("get Secret {name}"), api.get_opt(&name)).await?;
-    let data = found.and_then(|secret| secret.data).unwrap_or_default();
-    Ok(data.into_iter().map(|(name, value)| (name, value.0)).collect())
+    let (namespace, name) = (gateway.namespace().unwrap_or_default(), labels::credentials_secret(&gateway.name_any()));
+    let found = ctx.fresh.get(Kind::Secret, &namespace, &name).await?;
+    Ok(found.map(|secret| secret.data.clone()).unwrap_or_default())
 }

@@ -4,11 +4,11 @@
 use duo_api::AIGateway;
 use duo_core::conditions::Finding;
 use duo_core::desired::Credentials;
+use duo_core::inputs::Kind;
 use duo_core::listener::{self, Door};
 use duo_core::{inputs, labels};
 use duo_gateway_config::GatewayConfig;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use crate::context::Context;
 use crate::error::{Error, Next};
@@ -50,13 +50,11 @@ pub(super) async fn look(
 
 /// The certificate is declared no more; the pods' own Secret still has it. False when it has not.
 async fn keep_certificate(gateway: &AIGateway, credentials: &mut Credentials, ctx: &Context) -> Result<bool, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.kube.clone(), &gateway.namespace().unwrap_or_default());
-    let name = labels::credentials_secret(&gateway.name_any());
-    let found = duo_runtime::call(format!("get Secret {name}"), api.get_opt(&name)).await?;
-    let mut data = found.and_then(|secret| secret.data).unwrap_or_default();
+    let (namespace, name) = (gateway.namespace().unwrap_or_default(), labels::credentials_secret(&gateway.name_any()));
+    let found = ctx.fresh.get(Kind::Secret, &namespace, &name).await?;
     for file in [inputs::TLS_CERTIFICATE, inputs::TLS_KEY] {
-        let Some(value) = data.remove(file) else { return Ok(false) };
-        credentials.files.insert(file.to_owned(), value.0);
+        let Some(value) = found.as_ref().and_then(|secret| secret.data.get(file)) else { return Ok(false) };
+        credentials.files.insert(file.to_owned(), value.clone());
     }
     Ok(true)
 }

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use duo_api::AIGateway;
 use duo_core::admission::Refusing;
 use duo_core::desired::SIGNING_KEY;
+use duo_core::inputs::Kind;
 use duo_core::labels;
 use duo_core::serving::{Check, Failing, InForce, PodView};
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -327,14 +327,12 @@ impl CheckWire {
 async fn token(gateway: &AIGateway, model: &str, ctx: &Context) -> Result<Option<String>, Error> {
     let namespace = gateway.namespace().unwrap_or_default();
     let name = labels::credentials_secret(&gateway.name_any());
-    let api: Api<Secret> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let secret = duo_runtime::call(format!("get Secret {namespace}/{name}"), api.get_opt(&name)).await?;
-    let pem = secret.and_then(|secret| secret.data).and_then(|mut data| data.remove(SIGNING_KEY));
-    let Some(pem) = pem else { return Ok(None) };
+    let secret = ctx.fresh.get(Kind::Secret, &namespace, &name).await?;
+    let Some(pem) = secret.as_ref().and_then(|secret| secret.data.get(SIGNING_KEY)) else { return Ok(None) };
     let now = jiff::Timestamp::now().as_second();
     let claims = serde_json::json!({ "aud": AUDIENCE, "sub": model, "iat": now, "exp": now + TOKEN_LIFE });
     // RSA takes about a millisecond.
-    let signed = jsonwebtoken::EncodingKey::from_rsa_pem(&pem.0).and_then(|key| {
+    let signed = jsonwebtoken::EncodingKey::from_rsa_pem(pem).and_then(|key| {
         jsonwebtoken::encode(&jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256), &claims, &key)
     });
     Ok(signed.inspect_err(|error| tracing::warn!(%error, "no token for a model check could be signed")).ok())

@@ -57,9 +57,10 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
         return delete::run(&live, ctx).await;
     }
 
+    let from = live.resource_version();
     let cluster = Box::pin(cluster::run(&live, ctx)).await?;
     let gitlab = gitlab::run(&mut live, &api, &cluster, ctx).await;
-    ctx.own.note(&live);
+    ctx.own.note(from.as_deref(), &live);
     let gitlab = gitlab?;
 
     let mut next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_of(&namespace, &live.name_any())));

@@ -9,10 +9,9 @@ use duo_api::gateway::Implementation;
 use duo_core::admission::{self, Refusing};
 use duo_core::conditions::Finding;
 use duo_core::implementation::started_with;
-use duo_core::labels;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde::Deserialize;
 use serde_json::json;
@@ -83,7 +82,7 @@ pub(super) async fn serving(gateway: &AIGateway, hash: &str, ctx: &Context) -> R
     }
     let namespace = gateway.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let alive = list(gateway, ctx).await?;
+    let alive = ctx.fresh.pods(&namespace, &gateway.name_any()).await?;
     if gateway.spec.implementation == Implementation::GitLab {
         // It reads its settings when it starts and tells nobody which.
         let ready: Vec<&Pod> = alive.iter().filter(|pod| is_ready(pod)).collect();
@@ -164,7 +163,8 @@ pub(super) async fn ready_addresses(gateway: &AIGateway, ctx: &Context) -> Resul
     if ctx.pods_assumed || gateway.spec.implementation == Implementation::GitLab {
         return Ok(Vec::new());
     }
-    Ok(addresses(&list(gateway, ctx).await?))
+    let pods = ctx.fresh.pods(&gateway.namespace().unwrap_or_default(), &gateway.name_any()).await?;
+    Ok(addresses(&pods))
 }
 
 fn addresses(pods: &[Pod]) -> Vec<String> {
@@ -172,14 +172,6 @@ fn addresses(pods: &[Pod]) -> Vec<String> {
     let mut ips: Vec<String> = pods.iter().filter(|pod| is_ready(pod)).filter_map(ip).collect();
     ips.sort();
     ips
-}
-
-async fn list(gateway: &AIGateway, ctx: &Context) -> Result<Vec<Pod>, Error> {
-    let namespace = gateway.namespace().unwrap_or_default();
-    let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let labels = ListParams::default().labels(&labels::selector_text(&gateway.name_any()));
-    let pods = duo_runtime::call(format!("list Pods of {namespace}/{}", gateway.name_any()), api.list(&labels)).await?;
-    Ok(pods.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect())
 }
 
 async fn touch(api: &Api<Pod>, pod: &Pod, hash: &str) -> Result<(), Error> {

@@ -9,10 +9,10 @@ use duo_api::gateway::Implementation;
 use duo_core::desired::{
     Credentials, KeyPair, SIGNING_KEY, VALIDATION_KEY, WORKFLOW_SIGNING_KEY, WORKFLOW_VALIDATION_KEY,
 };
+use duo_core::inputs::Kind;
 use duo_core::signing::{State, Step, step};
 use duo_core::{implementation, labels};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -75,11 +75,10 @@ fn requested(gateway: &AIGateway) -> Option<String> {
 pub(super) async fn load_or_generate(gateway: &AIGateway, ctx: &Context) -> Result<Result<SigningKeys, String>, Error> {
     let namespace = gateway.namespace().unwrap_or_default();
     let name = labels::credentials_secret(&gateway.name_any());
-    let api: Api<Secret> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let found = duo_runtime::call(format!("get Secret {namespace}/{name}"), api.get_opt(&name)).await?;
-    let annotations = found.as_ref().map(|secret| secret.annotations().clone()).unwrap_or_default();
-    let mut data = found.and_then(|secret| secret.data).unwrap_or_default();
-    let mut take = |key: &str| data.remove(key).map(|value| value.0).filter(|value| !value.is_empty());
+    let found = ctx.fresh.get(Kind::Secret, &namespace, &name).await?;
+    let annotations = found.as_ref().map(|secret| secret.annotations.clone()).unwrap_or_default();
+    let take =
+        |key: &str| found.as_ref().and_then(|secret| secret.data.get(key)).filter(|value| !value.is_empty()).cloned();
     let own = (take(SIGNING_KEY), take(VALIDATION_KEY));
     let workflow = (take(WORKFLOW_SIGNING_KEY), take(WORKFLOW_VALIDATION_KEY));
     let of_gitlab = |implementation| implementation == Implementation::GitLab;

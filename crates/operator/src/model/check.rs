@@ -8,10 +8,10 @@ use duo_api::gateway::Implementation;
 use duo_api::{AIGateway, ManagementPolicy, Platform, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
 use duo_core::connection::{self, LastCheck, due_in, judge, while_waiting};
+use duo_core::inputs::Kind;
 use duo_core::observed::Instance;
 use duo_core::{inputs, labels, plan};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -125,15 +125,12 @@ async fn not_yet(model: &SelfHostedModel, gateway: &AIGateway, ctx: &Context) ->
         return Ok(None);
     }
     let namespace = gateway.namespace().unwrap_or_default();
-    let api: Api<ConfigMap> = Api::namespaced(ctx.kube.clone(), &namespace);
-    let name = labels::config_map(&gateway.name_any());
-    let rendered = duo_runtime::call(format!("get ConfigMap {namespace}/{name}"), api.get_opt(&name)).await?;
+    let rendered = ctx.fresh.get(Kind::ConfigMap, &namespace, &labels::config_map(&gateway.name_any())).await?;
     let Some(rendered) = rendered else { return Ok(Some(waiting("the gateway has no configuration"))) };
-    if rendered.annotations().get(CONFIG_HASH) != status.config_hash.as_ref() {
+    if rendered.annotations.get(CONFIG_HASH) != status.config_hash.as_ref() {
         return Ok(Some(waiting("the gateway is taking over a new configuration")));
     }
-    let text = rendered.data.and_then(|mut data| data.remove(duo_gateway_config::CONFIG_FILE)).unwrap_or_default();
-    let served = duo_gateway_config::GatewayConfig::from_yaml(&text).ok().is_some_and(|config| {
+    let served = rendered.gateway_config().is_some_and(|config| {
         let key = duo_gateway_config::model_key(
             model.spec.family.key(),
             model.spec.endpoint.as_deref(),

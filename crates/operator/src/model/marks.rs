@@ -80,10 +80,11 @@ pub(super) async fn mark(
     }
     let annotations: BTreeMap<String, Option<String>> =
         changes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let from = model.resource_version();
     *model = match metadata::mark(api, model, FINALIZER, &annotations).await? {
         Changed::Now(live) | Changed::Already(live) => live,
         Changed::Gone => return Err(Error::Gone),
     };
-    ctx.own.note(model);
+    ctx.own.note(from.as_deref(), model);
     Ok(())
 }

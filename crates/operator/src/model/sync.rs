@@ -203,7 +203,10 @@ async fn sync(
                 let drift = !ours && fights.is_drift(&operation);
                 let event = event(&operation, matches!(matched, Match::Adopt(_)), drift);
                 if ours || !fights.wrote(&operation) {
-                    synced.message = format!("{}; {}", synced.message, event.message());
+                    // What was done for the first time or on demand is an event, and nothing that would have to go again.
+                    if drift {
+                        synced.message = format!("{}; {}", synced.message, event.message());
+                    }
                     outcome.events.push(event);
                 }
             }

@@ -38,6 +38,7 @@ where
     watches: Vec<Watch<K>>,
     kind: &'static str,
     filled: bool,
+    opened: bool,
 }
 
 struct Watch<K: Resource<DynamicType = ()>> {
@@ -56,7 +57,7 @@ where
     pub(super) fn new(writer: Writer<K>, namespaces: Vec<Option<String>>, kind: &'static str) -> Self {
         let watch = |namespace| Watch { namespace, listed: false, list: HashMap::new() };
         let store = writer.as_reader();
-        Self { writer, store, watches: namespaces.into_iter().map(watch).collect(), kind, filled: false }
+        Self { writer, store, watches: namespaces.into_iter().map(watch).collect(), kind, filled: false, opened: false }
     }
 
     /// Takes in what a watch says. Nothing is told before the lists of all namespaces are complete; then everything is.
@@ -75,13 +76,21 @@ where
             return Vec::new();
         }
         self.filled = true;
+        self.store.state().into_iter().map(|object| Change::new(object, false)).collect()
+    }
+
+    /// Lets the readers begin, once everything is listed and has been told. True the first time.
+    pub(super) fn open(&mut self) -> bool {
+        if !self.filled || std::mem::replace(&mut self.opened, true) {
+            return false;
+        }
         let state = self.store.state();
         self.writer.apply_watcher_event(&Event::Init);
         for object in &state {
             self.writer.apply_watcher_event(&Event::InitApply(object.as_ref().clone()));
         }
         self.writer.apply_watcher_event(&Event::InitDone);
-        state.into_iter().map(|object| Change::new(object, false)).collect()
+        true
     }
 
     fn changes(&mut self, at: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
@@ -211,6 +220,8 @@ mod tests {
         assert!(list(&mut cache, 1, vec![object("b", "b1")]).is_empty());
         assert!(!ready(&store));
         assert_eq!(list(&mut cache, 0, vec![object("a", "a1")]), ["+a1", "+b1"]);
+        assert!(!ready(&store), "who belongs to whom is noted first");
+        assert!(cache.open() && !cache.open());
         assert!(ready(&store));
         assert_eq!(names(&store), ["a1", "b1"]);
     }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use duo_api::annotations::GATEWAY_LABEL;
 use duo_api::{AIGateway, FeatureAssignment, SelfHostedModel};
 use duo_core::inputs::Kind;
+use duo_runtime::apply::Applier;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -36,6 +37,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::fresh::Fresh;
+use crate::own_writes::OwnWrites;
 use cache::{Cache, Change};
 use children::Children;
 use index::Index;
@@ -72,6 +74,17 @@ impl Scope {
             })
             .collect()
     }
+}
+
+/// What this process knows of the cluster beside the caches, until a watch tells otherwise. A clone shares it.
+#[derive(Clone)]
+pub(crate) struct Known {
+    /// What was read a moment ago.
+    pub fresh: Fresh,
+    /// Child objects that were as declared.
+    pub applier: Applier,
+    /// What was written to our own objects.
+    pub own: OwnWrites,
 }
 
 /// Where wake-ups arrive.
@@ -169,7 +182,7 @@ where
 /// replica that waits for its lease keeps its caches current, so that it can begin at once.
 pub(crate) fn start(
     client: &kube::Client,
-    fresh: &Fresh,
+    known: &Known,
     scope: &Scope,
     works: tokio::sync::watch::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
@@ -182,7 +195,7 @@ pub(crate) fn start(
     let (gateway_tx, gateway_rx) = mpsc::channel(QUEUE);
     let (model_tx, model_rx) = mpsc::channel(QUEUE);
     let (assignment_tx, assignment_rx) = mpsc::channel(QUEUE);
-    let router = Router::new(stores.clone(), fresh.clone(), works, gateway_tx, model_tx, assignment_tx);
+    let router = Router::new(stores.clone(), known.clone(), works, gateway_tx, model_tx, assignment_tx);
 
     let (models, assignments) = (stores.models_by_gateway.clone(), stores.assignments_by_gateway.clone());
     let own = |_: &AIGateway, _: bool| ();
@@ -194,7 +207,7 @@ pub(crate) fn start(
     primary(client, scope, assignment_writer, index, router.clone(), changed, tasks, name);
 
     metadata::<Deployment>(client, scope, &router, tasks, "Deployment", What::Children);
-    metadata::<Pod>(client, scope, &router, tasks, "Pod", What::Children);
+    metadata::<Pod>(client, scope, &router, tasks, "Pod", What::Pods);
     metadata::<Service>(client, scope, &router, tasks, "Service", What::Children);
     metadata::<ServiceAccount>(client, scope, &router, tasks, "ServiceAccount", What::Children);
     metadata::<PodDisruptionBudget>(client, scope, &router, tasks, "PodDisruptionBudget", What::Children);
@@ -244,8 +257,10 @@ fn primary<K, F>(
             };
             let changes = cache.take(at, event);
             for change in &changes {
+                router.known.own.shown(change.object.as_ref());
                 index(&change.object, change.deleted);
             }
+            let first = cache.open();
             for Change { object, before: former, deleted } in changes {
                 let key = ObjectRef::from_obj(object.as_ref());
                 let now = object.relevance();
@@ -263,7 +278,8 @@ fn primary<K, F>(
                 if !deleted {
                     seen.insert(key, now);
                 }
-                if own || declared || state || to_models || to_assignments {
+                // With the first lists nothing has changed; whoever begins to work begins with everything.
+                if !first && (own || declared || state || to_models || to_assignments) {
                     let own = own && !deleted;
                     let touched = Touched { object, former, own, declared, state, to_models, to_assignments };
                     changed(router.clone(), touched).await;
@@ -323,7 +339,7 @@ fn metadata<K>(
         + 'static,
 {
     let config = match what {
-        What::Children => watcher::Config::default().page_size(PAGE).labels(GATEWAY_LABEL),
+        What::Children | What::Pods => watcher::Config::default().page_size(PAGE).labels(GATEWAY_LABEL),
         What::Inputs(_) => watcher::Config::default().page_size(PAGE),
     };
     for api in scope.apis::<PartialObjectMeta<K>>(client) {
@@ -339,7 +355,21 @@ fn metadata<K>(
                         continue;
                     }
                 };
+                match &event {
+                    Event::Init => router.known.applier.doubt(),
+                    Event::Apply(object) | Event::InitApply(object) => {
+                        told(&router, name, object, object.meta().resource_version.as_deref());
+                    }
+                    Event::Delete(object) => told(&router, name, object, None),
+                    Event::InitDone => {}
+                }
                 for gateway in children.take(&event) {
+                    if what == What::Pods {
+                        router
+                            .known
+                            .fresh
+                            .pods_changed(gateway.namespace.as_deref().unwrap_or_default(), &gateway.name);
+                    }
                     router.child_changed(gateway);
                 }
                 if let (What::Inputs(kind), Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) =
@@ -353,11 +383,23 @@ fn metadata<K>(
     }
 }
 
+fn told<K: Resource<DynamicType = ()>>(
+    router: &Router,
+    kind: &str,
+    object: &PartialObjectMeta<K>,
+    version: Option<&str>,
+) {
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    router.known.applier.told(kind, namespace, object.meta().name.as_deref().unwrap_or_default(), version);
+}
+
 /// Why a kind is watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     /// The operator makes such objects; they carry its label.
     Children,
+    /// A gateway's pods; they carry its label.
+    Pods,
     /// Our kinds refer to such objects, and the operator makes some too.
     Inputs(Kind),
 }

@@ -12,14 +12,13 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
-use super::Stores;
+use super::{Known, Stores};
 use crate::context::told_home;
-use crate::fresh::Fresh;
 
 #[derive(Clone)]
 pub(crate) struct Router {
     pub(super) stores: Stores,
-    fresh: Fresh,
+    pub(super) known: Known,
     /// Whether anybody is to be woken.
     pub(super) works: watch::Receiver<bool>,
     pub(super) gateways: mpsc::Sender<ObjectRef<AIGateway>>,
@@ -95,13 +94,13 @@ impl<K> Touched<K> {
 impl Router {
     pub(super) fn new(
         stores: Stores,
-        fresh: Fresh,
+        known: Known,
         works: watch::Receiver<bool>,
         gateways: mpsc::Sender<ObjectRef<AIGateway>>,
         models: mpsc::Sender<ObjectRef<SelfHostedModel>>,
         assignments: mpsc::Sender<ObjectRef<FeatureAssignment>>,
     ) -> Self {
-        Self { stores, fresh, works, gateways, models, assignments, soon: Arc::default() }
+        Self { stores, known, works, gateways, models, assignments, soon: Arc::default() }
     }
 
     /// Wakes these gateways and all models and assignments but those of `new` gateways, which their first status wakes. The
@@ -294,7 +293,7 @@ impl Router {
         input: &PartialObjectMeta<K>,
     ) {
         let (namespace, name) = (input.namespace().unwrap_or_default(), input.name_any());
-        self.fresh.changed(kind, &namespace, &name);
+        self.known.fresh.changed(kind, &namespace, &name);
         let mut woken: Vec<String> = Vec::new();
         for gateway in self.stores.gateways.state() {
             if gateway.namespace().as_deref() == Some(&namespace)
