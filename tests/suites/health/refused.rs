@@ -62,6 +62,7 @@ async fn tokens_that_strangers_make_up_do_not_lower_ready() {
     let claims = json!({"iss": world.gitlab.url(), "sub": world.gitlab.state().instance.uuid});
     let claims = claims.as_object().cloned().unwrap_or_default();
     let junk = stranger.issue_token(&TokenOptions { claims, ..TokenOptions::default() }).expect("a token");
+    world.until_condition(GATEWAY.0, GATEWAY.1, "CodeSuggestionsModelAssigned", "True", "").await;
     let before = world.get(GATEWAY.0, GATEWAY.1).await["status"]["conditions"].clone();
     for _ in 0..3 {
         assert_eq!(knock(&world, &junk).await, ["401", "401"]);
