@@ -49,6 +49,14 @@ pub const SYNTHETIC_REQUESTS_PASSED: &str = "SyntheticRequestsPassed";
 /// FeatureAssignment: the model it names is registered in GitLab.
 pub const MODEL_RESOLVED: &str = "ModelResolved";
 
+/// `status.observedGeneration` of an object that nobody has looked at yet; the definitions give it to new objects.
+pub const UNSEEN: i64 = -1;
+
+/// Whether nobody has looked at an object yet. `observed`: its `status.observedGeneration`.
+pub fn is_unseen(observed: Option<i64>) -> bool {
+    observed.is_none_or(|observed| observed <= UNSEEN)
+}
+
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {

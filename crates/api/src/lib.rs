@@ -47,7 +47,7 @@ pub const VERSION: &str = "v1alpha1";
 
 /// The three custom resource definitions, in the order in which they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![AIGateway::crd(), SelfHostedModel::crd(), FeatureAssignment::crd()]
+    [AIGateway::crd(), SelfHostedModel::crd(), FeatureAssignment::crd()].map(schema::unseen).into()
 }
 
 /// One definition as a YAML document, as it stands in `crds/` and as `duo-operator crds` prints it.

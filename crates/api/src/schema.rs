@@ -1,7 +1,20 @@
 //! Schema fragments that schemars has no attribute for: list types of Kubernetes.
 
-use crate::condition::Condition;
+use crate::condition::{Condition, UNSEEN};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+/// Gives a new object the status "nobody has looked at it": without one kstatus (Flux, `kubectl wait`-like tools) takes an
+/// object for done. Flux' own kinds do the same.
+pub(crate) fn unseen(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let schemas =
+        crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for status in schemas.filter_map(|schema| schema.properties.as_mut()?.get_mut("status")) {
+        status.default = Some(JSON(json!({ "observedGeneration": UNSEEN })));
+    }
+    crd
+}
 
 /// `conditions`: a list that is a map keyed by `type`, so that two writers can own one condition each.
 pub(crate) fn conditions(generator: &mut SchemaGenerator) -> Schema {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use duo_api::condition::{CONFIG_ACCEPTED, TOKEN_VALID};
+use duo_api::condition::{self, CONFIG_ACCEPTED, TOKEN_VALID};
 use duo_api::{AIGateway, Condition};
 use duo_core::{conditions, dependents};
 use kube::ResourceExt;
@@ -47,7 +47,8 @@ pub(crate) async fn run(ctx: Arc<Context>, router: Router) {
 
 /// Nobody has looked at it yet, and this process is to.
 fn is_new(gateway: &AIGateway, ctx: &Context) -> bool {
-    gateway.status.is_none() && !gateway.spec.suspend && ctx.shard.works_on(Some(gateway))
+    let unseen = gateway.status.as_ref().is_none_or(|status| condition::is_unseen(status.observed_generation));
+    unseen && !gateway.spec.suspend && ctx.shard.works_on(Some(gateway))
 }
 
 /// Whether its pods do not have its configuration yet.

@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How kstatus reads an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +52,12 @@ pub fn kstatus(object: &Value) -> Kstatus {
 /// Checks `status.conditions` (and `observedGeneration`) of an object as the API server returns it. Each entry of the
 /// answer says which rule is broken and by what; empty is good.
 ///
-/// An object without any status has not been looked at yet and breaks nothing.
+/// An object without any status, or with the one that its definition gives to new objects, has not been looked at yet and
+/// breaks nothing.
 pub fn check_conditions(object: &Value) -> Vec<String> {
     let status = &object["status"];
-    if status.is_null() || status.as_object().is_some_and(serde_json::Map::is_empty) {
+    let unseen = *status == json!({ "observedGeneration": -1 });
+    if unseen || status.is_null() || status.as_object().is_some_and(serde_json::Map::is_empty) {
         return vec![];
     }
     let conditions = Conditions::of(object);
@@ -228,8 +230,6 @@ fn is_time(time: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn condition(kind: &str, status: &str) -> Value {

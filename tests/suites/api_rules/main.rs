@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use cases::{Case, Do};
 use duo_e2e::programs;
+use duo_testkit::conditions::{Kstatus, check_conditions, kstatus};
 use duo_testkit::control_plane::ControlPlane;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
@@ -117,6 +118,24 @@ async fn each_rule_and_each_limit_refuses_with_field_and_cure_and_admits_what_is
     wrong.extend(known.difference(&hit).map(|limit| format!("no case: {limit}")));
     wrong.extend(hit.difference(&known).map(|limit| format!("a case for what crds/*.yaml does not have: {limit}")));
     assert!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Flux and Argo CD ask kstatus, which takes an object without a word in its status for done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_object_is_in_progress_before_anybody_has_looked_at_it() {
+    let control_plane = control_plane().await;
+    let client = control_plane.client().expect("a client");
+    let namespace = control_plane.namespace("unseen").await.expect("a namespace");
+    for kind in cases::KINDS {
+        let new = object(kind, "new", &json!({}));
+        let created = api(&client, &namespace, kind).create(&PostParams::default(), &new).await.expect("it is valid");
+        let read = api(&client, &namespace, kind).get("new").await.expect("it is there");
+        for object in [created, read] {
+            let object = serde_json::to_value(object).expect("JSON");
+            assert_eq!(kstatus(&object), Kstatus::InProgress, "{object:#}");
+            assert!(check_conditions(&object).is_empty(), "{object:#}");
+        }
+    }
 }
 
 /// The known sets are complete: each value is accepted, one at a time.

@@ -7,7 +7,7 @@ mod synthetic;
 use std::sync::Arc;
 
 use duo_api::annotations::ASSIGNED_FEATURES;
-use duo_api::condition::{ACCEPTED, MODEL_RESOLVED, READY, SYNCED};
+use duo_api::condition::{self, ACCEPTED, MODEL_RESOLVED, READY, SYNCED};
 use duo_api::{AIGateway, Feature, FeatureAssignment, FeatureAssignmentStatus, FeatureStatus, SelfHostedModel};
 use duo_core::claims::Claimant;
 use duo_core::conditions::{self, Finding};
@@ -67,7 +67,7 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
         return Ok(Next::OnChange);
     }
     let api: Api<FeatureAssignment> = Api::namespaced(ctx.kube.clone(), &namespace);
-    if item.status.is_none()
+    if item.status.as_ref().is_none_or(|status| condition::is_unseen(status.observed_generation))
         && comes_up(&item, gateway.as_deref(), ctx)
         && let Some(left) = ctx.may_be_silent(item.as_ref())
     {

@@ -11,7 +11,7 @@ mod turn;
 use std::sync::Arc;
 use std::time::Instant;
 
-use duo_api::condition::{ACCEPTED, SYNCED};
+use duo_api::condition::{self, ACCEPTED, SYNCED};
 use duo_api::model::SelfHostedModelStatus;
 use duo_api::{AIGateway, SelfHostedModel};
 use duo_core::conditions::{self, Finding};
@@ -61,7 +61,7 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
         return Ok(Next::OnChange);
     }
     let api: Api<SelfHostedModel> = Api::namespaced(ctx.kube.clone(), &namespace);
-    if model.status.is_none()
+    if model.status.as_ref().is_none_or(|status| condition::is_unseen(status.observed_generation))
         && gateway.as_deref().is_some_and(|gateway| dependents::gateway_comes_up(conditions_of(gateway)))
         && let Some(left) = ctx.may_be_silent(model.as_ref())
     {
