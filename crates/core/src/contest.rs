@@ -10,8 +10,6 @@
 //! | as declared between two tries | still contested: what was just written says nothing of the other writer |
 //! | as declared for [`QUIET_PERIODS`] | over and forgotten: the next change is a first one |
 
-use std::collections::BTreeMap;
-
 use crate::conditions::{self, Finding};
 use duo_api::condition::Condition;
 
@@ -25,7 +23,8 @@ pub const QUIET_PERIODS: i64 = 5;
 /// The fights about one declaration: one generation of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contest {
-    subjects: BTreeMap<String, Rounds>,
+    /// By name, in order: mostly one, and there is a contest for each object that was written.
+    subjects: Vec<(String, Rounds)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +35,7 @@ struct Rounds {
     /// When it was written last.
     wrote: i64,
     not_before: i64,
-    /// What puts it back, for people.
+    /// What puts it back, for people; empty until it was put back.
     would: String,
 }
 
@@ -61,9 +60,18 @@ pub enum Verdict {
 }
 
 impl Contest {
+    fn rounds(&self, subject: &str) -> Option<&Rounds> {
+        self.subjects.iter().find(|(name, _)| name == subject).map(|(_, rounds)| rounds)
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.subjects.is_empty()
+    }
+
     /// Whether `subject`, which is not as declared, may be put back at `now`.
     pub fn judge(&self, subject: &str, now: i64) -> Verdict {
-        match self.subjects.get(subject) {
+        match self.rounds(subject) {
             // A clock that was set back must not keep it waiting for as long.
             Some(rounds) if rounds.contested() && (rounds.wrote..rounds.not_before).contains(&now) => {
                 Verdict::Hold(rounds.put_back, rounds.not_before)
@@ -76,13 +84,17 @@ impl Contest {
     /// what is written for the first time is no round. `would`: what was written, for people. The verdict on it from now
     /// on.
     pub fn wrote(&mut self, subject: &str, would: &str, was_settled: bool, now: i64, period: i64) -> Verdict {
-        let first = !self.subjects.contains_key(subject);
-        let rounds = self.subjects.entry(subject.to_owned()).or_default();
-        if !first || was_settled {
+        let known = self.subjects.binary_search_by(|(name, _)| name.as_str().cmp(subject));
+        let at = known.unwrap_or_else(|at| at);
+        if known.is_err() {
+            self.subjects.insert(at, (subject.to_owned(), Rounds::default()));
+        }
+        let Some((_, rounds)) = self.subjects.get_mut(at) else { return Verdict::Write };
+        if known.is_ok() || was_settled {
             rounds.put_back = rounds.put_back.saturating_add(1);
+            would.clone_into(&mut rounds.would);
         }
         (rounds.last, rounds.wrote) = (now, now);
-        would.clone_into(&mut rounds.would);
         let beyond = rounds.put_back.saturating_sub(ROUNDS).min(DOUBLINGS);
         rounds.not_before = now.saturating_add(period.max(1).saturating_mul(2 << beyond));
         if rounds.contested() { Verdict::Hold(rounds.put_back, rounds.not_before) } else { Verdict::Write }
@@ -90,25 +102,26 @@ impl Contest {
 
     /// Whether writing `subject` now would be putting it back: it was settled, or it was written before.
     pub fn is_round(&self, subject: &str, was_settled: bool) -> bool {
-        was_settled || self.subjects.contains_key(subject)
+        was_settled || self.rounds(subject).is_some()
     }
 
     /// Notes a look that found everything as declared but for `differing`: names, and what would put them back. What
     /// has been quiet for long is forgotten.
     pub fn looked(&mut self, differing: &[(&str, &str)], now: i64, period: i64) {
         for (subject, would) in differing {
-            if let Some(rounds) = self.subjects.get_mut(*subject) {
+            if let Some((_, rounds)) = self.subjects.iter_mut().find(|(name, _)| name == subject) {
                 rounds.last = now;
                 (*would).clone_into(&mut rounds.would);
             }
         }
         let quiet = quiet_seconds(period);
-        self.subjects.retain(|_, rounds| now.saturating_sub(rounds.last) <= quiet);
+        self.subjects.retain(|(_, rounds)| now.saturating_sub(rounds.last) <= quiet);
     }
 
     /// What is fought about, whether it is as declared at this moment or not.
     pub fn standing(&self) -> Option<Standing> {
-        let fights: Vec<&Rounds> = self.subjects.values().filter(|rounds| rounds.contested()).collect();
+        let fights: Vec<&Rounds> =
+            self.subjects.iter().map(|(_, rounds)| rounds).filter(|rounds| rounds.contested()).collect();
         let rounds = fights.iter().map(|fight| fight.put_back).max()?;
         let not_before = fights.iter().map(|fight| fight.not_before).min()?;
         let mut would: Vec<&str> = Vec::new();

@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt};
 use crate::context::Context;
 
 /// A generation of an object, and the contest of each of its conditions.
-type OfObject = (Option<i64>, HashMap<&'static str, Contest>);
+type OfObject = (Option<i64>, Vec<(&'static str, Contest)>);
 
 /// One contest for each condition of each object, begun anew with each generation of it.
 #[derive(Default)]
@@ -21,11 +21,21 @@ impl Contests {
     fn with<K: Resource, T>(&self, object: &K, type_: &'static str, ask: impl FnOnce(&mut Contest) -> T) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = object.meta().generation;
-        let entry = all.entry(object.uid().unwrap_or_default()).or_default();
-        if entry.0 != generation {
-            *entry = (generation, HashMap::new());
+        let uid = object.uid().unwrap_or_default();
+        let mut contests =
+            all.remove(&uid).filter(|(of, _)| *of == generation).map(|(_, contests)| contests).unwrap_or_default();
+        let known = contests.iter().position(|(of, _)| *of == type_).map(|at| contests.swap_remove(at).1);
+        let mut contest = known.unwrap_or_default();
+        let answer = ask(&mut contest);
+        if !contest.is_empty() {
+            contests.push((type_, contest));
         }
-        ask(entry.1.entry(type_).or_default())
+        // There are thousands of objects, and most are fought about by nobody.
+        if !contests.is_empty() {
+            contests.shrink_to_fit();
+            all.insert(uid, (generation, contests));
+        }
+        answer
     }
 
     /// Forgets all but these objects.

@@ -262,7 +262,7 @@ fn primary<K, F>(
             }
             let first = cache.open();
             for Change { object, before: former, deleted } in changes {
-                let key = ObjectRef::from_obj(object.as_ref());
+                let key = reference(object.as_ref());
                 let now = object.relevance();
                 let before = if deleted {
                     seen.remove(&key);
@@ -288,6 +288,15 @@ fn primary<K, F>(
         }
         name
     });
+}
+
+/// The name of an object and nothing else: thousands of them are kept, and wait for their turn.
+pub(crate) fn reference<K>(object: &K) -> ObjectRef<K>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let meta = object.meta();
+    ObjectRef::new(meta.name.as_deref().unwrap_or_default()).within(meta.namespace.as_deref().unwrap_or_default())
 }
 
 /// Drops what nobody here reads and what is larger than all the rest.

@@ -12,7 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
-use super::{Known, Stores};
+use super::{Known, Stores, reference};
 use crate::context::told_home;
 
 #[derive(Clone)]
@@ -107,7 +107,7 @@ impl Router {
     /// resources of a gateway come together: they share looks at their GitLab.
     pub(crate) async fn wake_known(&self, known: &[Arc<AIGateway>], new: &[Arc<AIGateway>]) {
         for gateway in known {
-            self.wake_gateway(ObjectRef::from_obj(gateway.as_ref())).await;
+            self.wake_gateway(reference(gateway.as_ref())).await;
         }
         let new: HashSet<(Option<String>, String)> =
             new.iter().map(|gateway| (gateway.namespace(), gateway.name_any())).collect();
@@ -116,13 +116,13 @@ impl Router {
         models.sort_by_cached_key(|model| (model.namespace(), model.spec.gateway_ref.name.clone()));
         models.retain(|model| !is_new(&model.metadata.namespace, &model.spec.gateway_ref.name));
         for model in models {
-            self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
+            self.wake_model(reference(model.as_ref())).await;
         }
         let mut assignments = self.stores.assignments.state();
         assignments.sort_by_cached_key(|item| (item.namespace(), item.spec.gateway_ref.name.clone()));
         assignments.retain(|item| !is_new(&item.metadata.namespace, &item.spec.gateway_ref.name));
         for item in assignments {
-            self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
+            self.wake_assignment(reference(item.as_ref())).await;
         }
     }
 
@@ -173,10 +173,10 @@ impl Router {
         let Touched { object: gateway, own, declared, state, to_models, to_assignments, .. } = &touched;
         let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
         if *own {
-            self.wake_gateway(ObjectRef::from_obj(gateway.as_ref())).await;
+            self.wake_gateway(reference(gateway.as_ref())).await;
         }
-        if self.stores.gateways.get(&ObjectRef::from_obj(gateway.as_ref())).is_none() {
-            self.forget(&ObjectRef::from_obj(gateway.as_ref()));
+        if self.stores.gateways.get(&reference(gateway.as_ref())).is_none() {
+            self.forget(&reference(gateway.as_ref()));
         }
         if *declared || *to_models {
             self.wake_models(&namespace, &name).await;
@@ -190,7 +190,7 @@ impl Router {
             for other in self.stores.gateways.state() {
                 let theirs = told_home(&other);
                 if homes.iter().any(|home| home.shares(&theirs)) && other.uid() != gateway.uid() {
-                    self.wake_gateway(ObjectRef::from_obj(other.as_ref())).await;
+                    self.wake_gateway(reference(other.as_ref())).await;
                 }
             }
         }
@@ -206,19 +206,19 @@ impl Router {
         let keys: HashSet<_> =
             models.iter().filter(|model| names.contains(&model.name_any())).map(|model| key(model)).collect();
         for model in models.iter().filter(|model| keys.contains(&key(model))) {
-            self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
+            self.wake_model(reference(model.as_ref())).await;
         }
     }
 
     async fn wake_models(&self, namespace: &str, gateway: &str) {
         for model in self.stores.models_of(namespace, gateway) {
-            self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
+            self.wake_model(reference(model.as_ref())).await;
         }
     }
 
     async fn wake_assignments(&self, namespace: &str, gateway: &str) {
         for item in self.stores.assignments_of(namespace, gateway) {
-            self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
+            self.wake_assignment(reference(item.as_ref())).await;
         }
     }
 
@@ -226,7 +226,7 @@ impl Router {
         let Touched { object: model, own, declared, state, to_assignments, .. } = &touched;
         let (namespace, gateway) = (model.namespace().unwrap_or_default(), model.spec.gateway_ref.name.clone());
         if *own {
-            self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
+            self.wake_model(reference(model.as_ref())).await;
         }
         if *declared {
             self.wake_gateway(ObjectRef::new(&gateway).within(&namespace)).await;
@@ -240,14 +240,14 @@ impl Router {
                     other.spec.display_name == model.spec.display_name || other.spec.identifier == model.spec.identifier
                 });
                 if contends && other.uid() != model.uid() {
-                    self.wake_model(ObjectRef::from_obj(other.as_ref())).await;
+                    self.wake_model(reference(other.as_ref())).await;
                 }
             }
         }
         if *declared || *to_assignments {
             for item in self.stores.assignments_of(&namespace, &gateway) {
                 if item.spec.model_ref.as_ref().is_some_and(|reference| reference.name == model.name_any()) {
-                    self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
+                    self.wake_assignment(reference(item.as_ref())).await;
                 }
             }
         }
@@ -256,7 +256,7 @@ impl Router {
     pub(super) async fn assignment_changed(self, touched: Touched<FeatureAssignment>) {
         let Touched { object: item, own, declared, state, .. } = &touched;
         if *own {
-            self.wake_assignment(ObjectRef::from_obj(item.as_ref())).await;
+            self.wake_assignment(reference(item.as_ref())).await;
         }
         if *declared || *state {
             let (namespace, gateway) = (item.namespace().unwrap_or_default(), item.spec.gateway_ref.name.clone());
@@ -271,7 +271,7 @@ impl Router {
                     .both()
                     .any(|item| other.spec.features.iter().any(|feature| item.spec.features.contains(feature)));
                 if contends && other.uid() != item.uid() {
-                    self.wake_assignment(ObjectRef::from_obj(other.as_ref())).await;
+                    self.wake_assignment(reference(other.as_ref())).await;
                 }
             }
         }
@@ -309,7 +309,7 @@ impl Router {
                 && model.namespace().as_deref() == Some(&namespace)
             {
                 woken.push(model.spec.gateway_ref.name.clone());
-                self.wake_model(ObjectRef::from_obj(model.as_ref())).await;
+                self.wake_model(reference(model.as_ref())).await;
             }
         }
         for gateway in woken {
