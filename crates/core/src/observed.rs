@@ -1,5 +1,7 @@
 //! What was seen of GitLab, in the words of the decisions. The operator fills these from its client's answers.
 
+use std::sync::Arc;
+
 /// One model as GitLab lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
@@ -30,8 +32,8 @@ pub struct Feature {
     pub model_id: Option<String>,
     /// `GA`, `BETA` or `EXPERIMENT`; free text.
     pub release_state: Option<String>,
-    /// Lower-case keys of the families that may serve it; empty when GitLab does not say.
-    pub families: Vec<String>,
+    /// Lower-case keys of the families that may serve it; empty when GitLab does not say. Most features have the same.
+    pub families: Arc<[String]>,
 }
 
 /// The Duo settings that the operator manages.
@@ -173,7 +175,7 @@ mod tests {
             provider: provider.into(),
             model_id: model.map(Into::into),
             release_state: None,
-            families: vec![],
+            families: [].into(),
         };
         let capabilities = Capabilities::newest();
         let features = vec![

@@ -228,7 +228,7 @@ pub fn warnings(before: &[FeatureStatus], now: &[FeatureStatus], model: &str) ->
 /// Lower-case keys of the families that a feature takes: as the instance says, else by our copy of GitLab's lists. `None`:
 /// not known.
 pub fn families(instance: &Instance, feature: Feature) -> Option<Vec<&str>> {
-    let said = instance.feature(feature.key()).map(|row| row.families.as_slice()).unwrap_or_default();
+    let said = instance.feature(feature.key()).map(|row| row.families.as_ref()).unwrap_or_default();
     if !said.is_empty() {
         return Some(said.iter().map(String::as_str).collect());
     }
@@ -377,7 +377,7 @@ mod tests {
             provider: "unassigned".into(),
             model_id: None,
             release_state: Some("GA".into()),
-            families: vec![],
+            families: [].into(),
         };
         let capabilities = crate::observed::Capabilities::newest();
         let seen =

@@ -30,7 +30,7 @@ fn row(key: &str, provider: &str, model: Option<&str>) -> Feature {
         provider: provider.into(),
         model_id: model.map(Into::into),
         release_state: None,
-        families: vec![],
+        families: [].into(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! From the GitLab client's answers to the plain types of the decisions, and back to its inputs.
 
+use std::sync::Arc;
+
 use duo_core::observed;
 use duo_core::plan::DesiredModel;
 use duo_gitlab::{ApiToken, Capabilities, ModelInput, ModelProvider, Observation, Probe};
 
 /// One observation in the words of the decisions.
 pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) -> observed::Instance {
+    let mut lists = Lists::default();
     observed::Instance {
         version: observation.metadata.version,
         capabilities: observed::Capabilities {
@@ -32,9 +35,24 @@ pub(crate) fn instance(observation: Observation, capabilities: &Capabilities) ->
                 provider: feature.provider.as_key().to_owned(),
                 model_id: feature.model_id,
                 release_state: feature.release_state,
-                families: feature.compatible_llms.iter().map(|family| family.to_lowercase()).collect(),
+                families: lists.shared(feature.compatible_llms.iter().map(|family| family.to_lowercase()).collect()),
             })
             .collect(),
+    }
+}
+
+/// Lists that are kept once: most features may be served by the same families, and there are hundreds of instances.
+#[derive(Default)]
+struct Lists(Vec<Arc<[String]>>);
+
+impl Lists {
+    fn shared(&mut self, list: Vec<String>) -> Arc<[String]> {
+        if let Some(known) = self.0.iter().find(|known| known.as_ref() == list.as_slice()) {
+            return Arc::clone(known);
+        }
+        let list: Arc<[String]> = list.into();
+        self.0.push(Arc::clone(&list));
+        list
     }
 }
 

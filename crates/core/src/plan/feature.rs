@@ -134,7 +134,7 @@ mod tests {
             provider: provider.into(),
             model_id: model.map(Into::into),
             release_state: None,
-            families: vec![],
+            families: [].into(),
         }
     }
 

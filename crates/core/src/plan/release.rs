@@ -88,7 +88,7 @@ mod tests {
             provider: "self_hosted".into(),
             model_id: Some(id.into()),
             release_state: None,
-            families: vec![],
+            families: [].into(),
         };
         Instance {
             version: String::new(),

@@ -84,7 +84,7 @@ mod tests {
             provider: provider.into(),
             model_id: id.map(Into::into),
             release_state: None,
-            families: vec![],
+            families: [].into(),
         };
         let in_use = |features: Vec<crate::observed::Feature>, ids: &[&str], names: &[&str]| {
             let instance = Instance {

@@ -185,7 +185,7 @@ mod tests {
             provider: "unassigned".into(),
             model_id: None,
             release_state: Some(state.into()),
-            families: vec![],
+            families: [].into(),
         };
         let mut features = vec![row("code_completions", "GA")];
         if terms {
@@ -259,7 +259,7 @@ mod tests {
             provider: "unassigned".into(),
             model_id: None,
             release_state: None,
-            families: vec!["codestral".into()],
+            families: ["codestral".into()].into(),
         });
         assert!(unfit(&seen, review, Some(Family::Codestral)).is_empty());
         assert_eq!(unfit(&seen, review, Some(Family::Mistral)), [review]);

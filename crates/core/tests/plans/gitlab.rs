@@ -11,7 +11,7 @@ pub fn instance(features: &[&str], new_shape: bool) -> Instance {
         provider: "unassigned".to_owned(),
         model_id: None,
         release_state: Some("GA".to_owned()),
-        families: Vec::new(),
+        families: [].into(),
     };
     Instance {
         version: if new_shape { "19.5.0" } else { "18.9.0" }.to_owned(),

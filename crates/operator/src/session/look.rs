@@ -97,8 +97,12 @@ impl Known {
         let mut state = self.lock();
         let found = looked.map(|instance| {
             let newer = state.written.iter().filter(|(at, _)| *at >= began);
-            newer.fold(instance, |instance, (_, written)| Arc::new(with(&instance, written)))
+            let mut instance = instance;
+            newer.for_each(|(_, written)| work_in(Arc::make_mut(&mut instance), written));
+            instance
         });
+        // The next look begins after them.
+        state.written = Vec::new();
         state.look = Some(Look { began, ended: Instant::now(), found: found.clone() });
         found
     }
@@ -107,7 +111,7 @@ impl Known {
     pub(super) fn wrote(&self, written: Written) {
         let mut state = self.lock();
         if let Some(Look { found: Ok(instance), .. }) = &mut state.look {
-            *instance = Arc::new(with(instance, &written));
+            work_in(Arc::make_mut(instance), &written);
         }
         let now = Instant::now();
         state.written.retain(|(at, _)| now.saturating_duration_since(*at) < LONGEST);
@@ -124,9 +128,8 @@ impl Known {
     }
 }
 
-/// An instance after a write.
-fn with(before: &Instance, written: &Written) -> Instance {
-    let mut after = before.clone();
+/// Makes an instance what it is after a write.
+fn work_in(after: &mut Instance, written: &Written) {
     match written {
         Written::Model(model) => {
             if let Some(models) = &mut after.models {
@@ -143,7 +146,6 @@ fn with(before: &Instance, written: &Written) -> Instance {
         }
         Written::Settings(settings) => after.settings = Some(settings.clone()),
     }
-    after
 }
 
 #[cfg(test)]
@@ -165,7 +167,7 @@ mod tests {
             provider: "unassigned".to_owned(),
             model_id: None,
             release_state: Some("GA".to_owned()),
-            families: Vec::new(),
+            families: Arc::default(),
         };
         Instance {
             version: version.to_owned(),
@@ -273,7 +275,7 @@ mod tests {
         };
         let mut seen = instance("1");
         for (id, name) in [("1", "a"), ("2", "b"), ("1", "c")] {
-            seen = with(&seen, &Written::Model(model(id, name)));
+            work_in(&mut seen, &Written::Model(model(id, name)));
         }
         let names: Vec<_> = seen.models.unwrap().into_iter().map(|model| (model.id, model.name)).collect();
         assert_eq!(names, [("1".to_owned(), "c".to_owned()), ("2".to_owned(), "b".to_owned())]);
