@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use duo_core::conditions::Finding;
 use duo_core::contest::{self, Contest, Verdict};
@@ -10,8 +11,21 @@ use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
 
-/// A generation of an object, and the contest of each of its conditions.
-type OfObject = (Option<i64>, Vec<(&'static str, Contest)>);
+/// What is remembered of one generation of an object.
+#[derive(Default)]
+struct OfObject {
+    generation: Option<i64>,
+    /// One for each condition.
+    contests: Vec<(&'static str, Contest)>,
+    told: Vec<Told>,
+}
+
+/// What was put back, in words for people, and the condition that tells it.
+struct Told {
+    type_: &'static str,
+    at: Instant,
+    text: String,
+}
 
 /// One contest for each condition of each object, begun anew with each generation of it.
 #[derive(Default)]
@@ -19,21 +33,27 @@ pub(crate) struct Contests(Mutex<HashMap<String, OfObject>>);
 
 impl Contests {
     fn with<K: Resource, T>(&self, object: &K, type_: &'static str, ask: impl FnOnce(&mut Contest) -> T) -> T {
+        self.with_all(object, |all| {
+            let known = all.contests.iter().position(|(of, _)| *of == type_).map(|at| all.contests.swap_remove(at).1);
+            let mut contest = known.unwrap_or_default();
+            let answer = ask(&mut contest);
+            if !contest.is_empty() {
+                all.contests.push((type_, contest));
+                all.contests.shrink_to_fit();
+            }
+            answer
+        })
+    }
+
+    fn with_all<K: Resource, T>(&self, object: &K, ask: impl FnOnce(&mut OfObject) -> T) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = object.meta().generation;
-        let uid = object.uid().unwrap_or_default();
-        let mut contests =
-            all.remove(&uid).filter(|(of, _)| *of == generation).map(|(_, contests)| contests).unwrap_or_default();
-        let known = contests.iter().position(|(of, _)| *of == type_).map(|at| contests.swap_remove(at).1);
-        let mut contest = known.unwrap_or_default();
-        let answer = ask(&mut contest);
-        if !contest.is_empty() {
-            contests.push((type_, contest));
-        }
+        let (uid, generation) = (object.uid().unwrap_or_default(), object.meta().generation);
+        let known = all.remove(&uid).filter(|known| known.generation == generation);
+        let mut of_object = known.unwrap_or(OfObject { generation, ..OfObject::default() });
+        let answer = ask(&mut of_object);
         // There are thousands of objects, and most are fought about by nobody.
-        if !contests.is_empty() {
-            contests.shrink_to_fit();
-            all.insert(uid, (generation, contests));
+        if !(of_object.contests.is_empty() && of_object.told.is_empty()) {
+            all.insert(uid, of_object);
         }
         answer
     }
@@ -103,6 +123,24 @@ impl<'a, K: Resource> Fights<'a, K> {
             let mut wrote = |of| contest.wrote(of, &would, self.was_settled, seconds(), self.period());
             operation.subjects().into_iter().fold(false, |contested, of| contested | (wrote(of) != Verdict::Write))
         })
+    }
+
+    /// What somebody changed and this pass put back, in words for people.
+    pub(crate) fn tell(&self, text: &str) {
+        let told = Told { type_: self.type_, at: Instant::now(), text: text.to_owned() };
+        self.ctx.contests.with_all(self.object, |all| all.told.push(told));
+    }
+
+    /// The finding with what was put back in this period: whoever looks learns it, not only who looks at that moment.
+    pub(crate) fn with_told(&self, mut finding: Finding) -> Finding {
+        self.ctx.contests.with_all(self.object, |all| {
+            all.told.retain(|told| told.at.elapsed() < self.ctx.resync);
+            for told in all.told.iter().filter(|told| told.type_ == self.type_) {
+                finding.message.push_str("; ");
+                finding.message.push_str(&told.text);
+            }
+        });
+        finding
     }
 
     /// What is said of the object while anything of it is fought about. Asked last: own writes count.

@@ -100,7 +100,7 @@ pub(super) async fn run(
         };
         operations = self::operations(item, &instance, &mine, &target, &home, ctx);
     }
-    let mut put_back = String::new();
+    let synced = Finding::holds(SYNCED, "Synced", format!("{} features are set as declared", mine.len()));
     if gateway.spec.management_policy == ManagementPolicy::Observe {
         if let Some(finding) = drift(&operations) {
             outcome.plan = plan::sentences(&operations);
@@ -124,10 +124,10 @@ pub(super) async fn run(
             outcome.findings.push(finding);
             return Ok(());
         }
-        put_back = acted.put_back;
+        outcome.findings.push(fights.with_told(synced));
+        return Ok(());
     }
-    let text = format!("{} features are set as declared{put_back}", mine.len());
-    outcome.findings.push(Finding::holds(SYNCED, "Synced", text));
+    outcome.findings.push(synced);
     Ok(())
 }
 
@@ -212,8 +212,6 @@ struct Acted {
     refused: Option<Finding>,
     /// Some were not tried: somebody fights about them.
     held: bool,
-    /// What somebody had changed, in words that follow others.
-    put_back: String,
 }
 
 /// Sets feature by feature: GitLab's batch is not atomic and does not say which feature it refused. One refusal does
@@ -227,7 +225,6 @@ async fn act(
 ) -> Result<Acted, Error> {
     let mut refused: Vec<(String, duo_gitlab::Error)> = Vec::new();
     let mut held = false;
-    let mut put_back = String::new();
     for operation in operations {
         let Some(operation) = fights.judge(operation) else {
             held = true;
@@ -243,8 +240,7 @@ async fn act(
                     (true, _) => {}
                     (false, true) => {
                         let text = format!("changed in GitLab and put back: {operation}");
-                        put_back.push_str("; ");
-                        put_back.push_str(&text);
+                        fights.tell(&text);
                         outcome.events.push(Event::normal("DriftCorrected", text));
                     }
                     (false, false) => outcome.events.push(Event::normal("FeatureAssigned", operation.to_string())),
@@ -262,13 +258,13 @@ async fn act(
     if !refused.is_empty() {
         session.changed().await;
     }
-    let Some((_, first)) = refused.first() else { return Ok(Acted { refused: None, held, put_back }) };
+    let Some((_, first)) = refused.first() else { return Ok(Acted { refused: None, held }) };
     let (category, person) = (first.category(), !first.is_transient());
     outcome.next = Next::from(first);
     let list: Vec<String> = refused.iter().map(|(feature, error)| format!("{feature}: {error}")).collect();
     let finding = Finding::fails(SYNCED, category, list.join("; "));
     let finding = if person { finding.by_person() } else { finding };
-    Ok(Acted { refused: Some(finding), held, put_back })
+    Ok(Acted { refused: Some(finding), held })
 }
 
 /// Notes which features this object sets, with our finalizer: before the first write all that it may set, after the last

@@ -65,7 +65,7 @@ pub(super) async fn run(
     fights.looked(operation.as_slice());
     let Some(operation) = operation else {
         note(gateway, api, session, &observed, &target).await?;
-        outcome.findings.push(fights.standing().unwrap_or_else(|| configured(&target)));
+        outcome.findings.push(fights.standing().unwrap_or_else(|| fights.with_told(configured(&target))));
         return Ok(());
     };
     if gateway.spec.management_policy == ManagementPolicy::Observe {
@@ -98,7 +98,9 @@ pub(super) async fn run(
                 let drift = fights.is_drift(&operation);
                 if !fights.wrote(&operation) {
                     outcome.events.push(if drift {
-                        Event::normal("DriftCorrected", format!("changed in GitLab and put back: {operation}"))
+                        let text = format!("changed in GitLab and put back: {operation}");
+                        fights.tell(&text);
+                        Event::normal("DriftCorrected", text)
                     } else {
                         Event::normal("SettingsUpdated", operation.to_string())
                     });
@@ -110,7 +112,7 @@ pub(super) async fn run(
             }
         }
     }
-    outcome.findings.push(fights.standing().unwrap_or_else(|| configured(&target)));
+    outcome.findings.push(fights.standing().unwrap_or_else(|| fights.with_told(configured(&target))));
     Ok(())
 }
 

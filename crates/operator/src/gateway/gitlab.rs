@@ -223,7 +223,7 @@ async fn settings(
     fights.looked(operation.as_slice());
     let Some(operation) = operation else {
         remember_previous_url(gateway, api, &observed, &url, &session.home(), ctx).await?;
-        outcome.findings.push(fights.standing().unwrap_or_else(|| configured(&url)));
+        outcome.findings.push(fights.standing().unwrap_or_else(|| fights.with_told(configured(&url))));
         return Ok(true);
     };
     let url_is_ours = url_rules::same(observed.gateway_url.as_deref(), Some(&url));
@@ -256,7 +256,7 @@ async fn settings(
     let observed = instance.settings.clone().unwrap_or_default();
     let Some(operation) = plan::plan_settings(&observed, &url, timeout, has_timeout) else {
         remember_previous_url(gateway, api, &observed, &url, &session.home(), ctx).await?;
-        outcome.findings.push(fights.standing().unwrap_or_else(|| configured(&url)));
+        outcome.findings.push(fights.standing().unwrap_or_else(|| fights.with_told(configured(&url))));
         return Ok(true);
     };
     let url_is_ours = url_rules::same(observed.gateway_url.as_deref(), Some(&url));
@@ -389,15 +389,14 @@ async fn write(
             if fights.wrote(operation) {
                 return Ok(ours);
             }
-            let mut finding = configured(url);
             outcome.events.push(if drift {
                 let text = format!("changed in GitLab and put back: {operation}");
-                finding.message = format!("{}; {text}", finding.message);
+                fights.tell(&text);
                 Event::normal("DriftCorrected", text)
             } else {
                 Event::normal("SettingsUpdated", operation.to_string())
             });
-            outcome.findings.push(finding);
+            outcome.findings.push(fights.with_told(configured(url)));
             Ok(ours)
         }
         Ok(now) => {

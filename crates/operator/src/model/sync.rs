@@ -177,7 +177,7 @@ async fn sync(
     let fights = Fights::new(ctx, &subject, SYNCED, &before);
     fights.looked(operation.as_slice());
     let mut left = left_in_former(model, &home);
-    let mut synced = Finding::holds(SYNCED, "Synced", "GitLab holds the model as declared");
+    let synced = Finding::holds(SYNCED, "Synced", "GitLab holds the model as declared");
     let written = match operation {
         None => Ok(found),
         Some(operation) => {
@@ -203,9 +203,9 @@ async fn sync(
                 let drift = !ours && fights.is_drift(&operation);
                 let event = event(&operation, matches!(matched, Match::Adopt(_)), drift);
                 if ours || !fights.wrote(&operation) {
-                    // What was done for the first time or on demand is an event, and nothing that would have to go again.
+                    // What was done for the first time or on demand is an event only: a word would have to go again.
                     if drift {
-                        synced.message = format!("{}; {}", synced.message, event.message());
+                        fights.tell(event.message());
                     }
                     outcome.events.push(event);
                 }
@@ -219,7 +219,7 @@ async fn sync(
             let at = home_mark(model, &home);
             let given = (API_TOKEN_FINGERPRINT, token.mark(model));
             mark(model, api, &[(EXTERNAL_ID, id.clone()), (CREATE_PENDING, None), given, at], ctx).await?;
-            outcome.findings.push(fights.standing().unwrap_or(synced));
+            outcome.findings.push(fights.standing().unwrap_or_else(|| fights.with_told(synced)));
             Ok(id)
         }
         Err(error) => {
