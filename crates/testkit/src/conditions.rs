@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// How kstatus reads an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub fn kstatus(object: &Value) -> Kstatus {
 /// breaks nothing.
 pub fn check_conditions(object: &Value) -> Vec<String> {
     let status = &object["status"];
-    let unseen = *status == json!({ "observedGeneration": -1 });
+    let unseen = status["observedGeneration"] == -1 && status["conditions"].as_array().is_none_or(Vec::is_empty);
     if unseen || status.is_null() || status.as_object().is_some_and(serde_json::Map::is_empty) {
         return vec![];
     }
@@ -230,6 +230,8 @@ fn is_time(time: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn condition(kind: &str, status: &str) -> Value {

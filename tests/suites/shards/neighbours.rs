@@ -71,7 +71,7 @@ async fn overlapping_selectors_and_gateways_that_nobody_takes_are_told() {
         assert!(text.contains(word), "{word}: {text}");
     }
     let object = world.get("AIGateway", "gamma").await;
-    let unseen = object["status"] == serde_json::json!({"observedGeneration": -1});
+    let unseen = object["status"]["observedGeneration"] == -1;
     assert!(unseen && object["metadata"]["finalizers"].is_null(), "{object:#}");
     assert!(callers(&other, 0).is_empty());
     assert_eq!(callers(&world.gitlab, 0), only("east"));
