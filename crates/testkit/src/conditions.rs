@@ -89,7 +89,8 @@ pub fn check_step(before: &Value, after: &Value) -> Vec<String> {
     if before["metadata"]["uid"] != after["metadata"]["uid"] {
         return broken;
     }
-    if let (Some(was), Some(is)) = (root(before), root(after))
+    // A status that is lost is the one of a new object again.
+    if let (Some(was), Some(is)) = (root(before), root(after).filter(|is| *is != -1))
         && is < was
     {
         broken.push(format!("observedGeneration went back from {was} to {is}"));
