@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use duo_operator::cli::{Cli, Command};
 
+/// glibc keeps for good what a cold start needed; this one gives it back (`.cargo/config.toml` says when).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
