@@ -6,6 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::interned::Interned;
+
 /// Summary of an object: users can use it now.
 pub const READY: &str = "Ready";
 /// Present only while True: the operator is still working towards the declared state.
@@ -75,18 +77,18 @@ pub struct Condition {
     /// One of the condition types of this module.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 64))]
-    pub type_: String,
+    pub type_: Interned,
     /// True, False or Unknown.
     pub status: ConditionStatus,
     /// Bounded CamelCase word.
     #[schemars(length(min = 1, max = 128))]
-    pub reason: String,
+    pub reason: Interned,
     /// What is the case, where, why, and the cure; for people.
     #[schemars(length(max = 4096))]
-    pub message: String,
+    pub message: Interned,
     /// When `status` last flipped, RFC 3339 in whole seconds.
     #[schemars(extend("format" = "date-time"))]
-    pub last_transition_time: String,
+    pub last_transition_time: Interned,
     /// Generation of the object that the condition speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

@@ -16,6 +16,7 @@ pub mod feature;
 pub mod gateway;
 pub mod gitlab_image;
 pub mod instance;
+pub mod interned;
 pub mod model;
 pub mod network_policy;
 pub mod place;
@@ -37,6 +38,7 @@ pub use condition::{Condition, ConditionStatus};
 pub use family::Family;
 pub use feature::Feature;
 pub use gateway::{AIGateway, AIGatewaySpec, AIGatewayStatus};
+pub use interned::Interned;
 pub use model::{Platform, SelfHostedModel, SelfHostedModelSpec, SelfHostedModelStatus};
 pub use schema::{LONGEST_SENTENCE, MOST_SENTENCES};
 

@@ -136,12 +136,12 @@ pub fn merge(previous: &[Condition], findings: &[Finding], generation: Option<i6
         .map(|finding| {
             let last_transition_time = get(previous, finding.type_)
                 .filter(|old| old.status == finding.status)
-                .map_or_else(|| now.to_owned(), |old| old.last_transition_time.clone());
+                .map_or_else(|| now.into(), |old| old.last_transition_time.clone());
             Condition {
-                type_: finding.type_.to_owned(),
+                type_: finding.type_.into(),
                 status: finding.status,
-                reason: finding.reason.to_owned(),
-                message: clip(&finding.message),
+                reason: finding.reason.into(),
+                message: clip(&finding.message).into(),
                 last_transition_time,
                 observed_generation: generation,
             }

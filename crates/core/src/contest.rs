@@ -11,6 +11,7 @@
 //! | as declared for [`QUIET_PERIODS`] | over and forgotten: the next change is a first one |
 
 use crate::conditions::{self, Finding};
+use duo_api::Interned;
 use duo_api::condition::Condition;
 
 /// Times that something is put back before it counts as a fight.
@@ -24,7 +25,7 @@ pub const QUIET_PERIODS: i64 = 5;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contest {
     /// By name, in order: mostly one, and there is a contest for each object that was written.
-    subjects: Vec<(String, Rounds)>,
+    subjects: Vec<(Interned, Rounds)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,7 @@ struct Rounds {
     wrote: i64,
     not_before: i64,
     /// What puts it back, for people; empty until it was put back.
-    would: String,
+    would: Interned,
 }
 
 /// What is fought about now.
@@ -87,12 +88,12 @@ impl Contest {
         let known = self.subjects.binary_search_by(|(name, _)| name.as_str().cmp(subject));
         let at = known.unwrap_or_else(|at| at);
         if known.is_err() {
-            self.subjects.insert(at, (subject.to_owned(), Rounds::default()));
+            self.subjects.insert(at, (subject.into(), Rounds::default()));
         }
         let Some((_, rounds)) = self.subjects.get_mut(at) else { return Verdict::Write };
         if known.is_ok() || was_settled {
             rounds.put_back = rounds.put_back.saturating_add(1);
-            would.clone_into(&mut rounds.would);
+            rounds.would = would.into();
         }
         (rounds.last, rounds.wrote) = (now, now);
         let beyond = rounds.put_back.saturating_sub(ROUNDS).min(DOUBLINGS);
@@ -111,7 +112,7 @@ impl Contest {
         for (subject, would) in differing {
             if let Some((_, rounds)) = self.subjects.iter_mut().find(|(name, _)| name == subject) {
                 rounds.last = now;
-                (*would).clone_into(&mut rounds.would);
+                rounds.would = (*would).into();
             }
         }
         let quiet = quiet_seconds(period);

@@ -136,7 +136,7 @@ mod tests {
             type_: type_.into(),
             status,
             reason: "Configured".into(),
-            message: String::new(),
+            message: "".into(),
             last_transition_time: "2026-11-23T12:00:30Z".into(),
             observed_generation: Some(generation),
         };

@@ -4,35 +4,36 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-use kube::{Resource, ResourceExt};
+use duo_runtime::Uid;
+use kube::Resource;
 
 /// Unix seconds of the last try by object.
 #[derive(Default)]
-pub(crate) struct Attempts(Mutex<HashMap<String, i64>>);
+pub(crate) struct Attempts(Mutex<HashMap<Uid, i64>>);
 
 impl Attempts {
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, i64>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<Uid, i64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The later one of what is remembered and what the status says.
     pub(crate) fn last<K: Resource>(&self, object: &K, in_status: Option<i64>) -> Option<i64> {
-        self.all().get(&object.uid().unwrap_or_default()).copied().max(in_status)
+        self.all().get(&Uid::of(object)).copied().max(in_status)
     }
 
     /// Notes a try.
     pub(crate) fn note<K: Resource>(&self, object: &K, at: i64) {
-        self.all().insert(object.uid().unwrap_or_default(), at);
+        self.all().insert(Uid::of(object), at);
     }
 
     /// Forgets all but these objects.
-    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+    pub(crate) fn keep(&self, uids: &HashSet<Uid>) {
         self.all().retain(|uid, _| uids.contains(uid));
     }
 
     /// Forgets an object that is gone.
     pub(crate) fn forget<K: Resource>(&self, object: &K) {
-        self.all().remove(&object.uid().unwrap_or_default());
+        self.all().remove(&Uid::of(object));
     }
 }
 
@@ -54,7 +55,7 @@ mod tests {
         for uid in ["one", "two", "three"] {
             attempts.note(&model(uid), 7);
         }
-        attempts.keep(&HashSet::from(["two".to_owned()]));
+        attempts.keep(&HashSet::from([Uid::from("two")]));
         attempts.forget(&model("four"));
         assert_eq!(["one", "two", "three"].map(|uid| attempts.last(&model(uid), None)), [None, Some(7), None]);
     }

@@ -7,7 +7,8 @@ use std::time::Instant;
 use duo_core::conditions::Finding;
 use duo_core::contest::{self, Contest, Verdict};
 use duo_core::plan::Operation;
-use kube::{Resource, ResourceExt};
+use duo_runtime::Uid;
+use kube::Resource;
 
 use crate::context::Context;
 
@@ -29,7 +30,7 @@ struct Told {
 
 /// One contest for each condition of each object, begun anew with each generation of it.
 #[derive(Default)]
-pub(crate) struct Contests(Mutex<HashMap<String, OfObject>>);
+pub(crate) struct Contests(Mutex<HashMap<Uid, OfObject>>);
 
 impl Contests {
     fn with<K: Resource, T>(&self, object: &K, type_: &'static str, ask: impl FnOnce(&mut Contest) -> T) -> T {
@@ -47,7 +48,7 @@ impl Contests {
 
     fn with_all<K: Resource, T>(&self, object: &K, ask: impl FnOnce(&mut OfObject) -> T) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (uid, generation) = (object.uid().unwrap_or_default(), object.meta().generation);
+        let (uid, generation) = (Uid::of(object), object.meta().generation);
         let known = all.remove(&uid).filter(|known| known.generation == generation);
         let mut of_object = known.unwrap_or(OfObject { generation, ..OfObject::default() });
         let answer = ask(&mut of_object);
@@ -59,13 +60,13 @@ impl Contests {
     }
 
     /// Forgets all but these objects.
-    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+    pub(crate) fn keep(&self, uids: &HashSet<Uid>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
     }
 
     /// Forgets an object that is gone.
     pub(crate) fn forget<K: Resource>(&self, object: &K) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&Uid::of(object));
     }
 }
 

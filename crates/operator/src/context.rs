@@ -13,9 +13,10 @@ use kube::{Resource, ResourceExt};
 
 use crate::attempts::Attempts;
 use crate::contests::Contests;
-use crate::error::Error;
+use crate::error::{Error, Next};
 use crate::fresh::Fresh;
 use crate::own_writes::OwnWrites;
+use crate::places::Places;
 use crate::report::Reporter;
 use crate::session::Sessions;
 use crate::shard::Shard;
@@ -47,6 +48,8 @@ pub(crate) struct Context {
     pub resync: Duration,
     /// How long deletions wait.
     pub patience: Patience,
+    /// Who is at work.
+    pub places: Places,
     /// Fights with other writers.
     pub contests: Contests,
     /// When connections were checked last.
@@ -102,9 +105,10 @@ impl Context {
         if self.leadership.is_valid() { Ok(()) } else { Err(Error::NotLeading) }
     }
 
-    /// When the resources of this gateway are looked at again without a trigger.
-    pub(crate) fn resync_of(&self, namespace: &str, gateway: &str) -> Duration {
-        self.sessions.rhythm(namespace, gateway).until_next(Instant::now())
+    /// When a resource of this gateway is looked at again without a trigger: with the gateway ([`crate::rounds`]), and by
+    /// itself where there is none.
+    pub(crate) fn next_look(&self, namespace: &str, gateway: &str) -> Next {
+        if self.gateway(namespace, gateway).is_some() { Next::OnChange } else { Next::After(self.resync) }
     }
 }
 

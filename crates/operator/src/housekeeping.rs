@@ -7,7 +7,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::{Resource, ResourceExt};
+use duo_runtime::Uid;
+use kube::Resource;
 
 use crate::context::Context;
 use crate::session::{GatewayKey, key};
@@ -30,15 +31,16 @@ pub(crate) async fn run(ctx: Arc<Context>) -> Infallible {
         let models = uids(ctx.stores.models.state());
         ctx.attempts.keep(&models);
         ctx.followed.keep(&models);
-        let all: HashSet<String> =
+        let all: HashSet<Uid> =
             gateways.into_iter().chain(models).chain(uids(ctx.stores.assignments.state())).collect();
         ctx.contests.keep(&all);
         ctx.waiting.keep(&all);
+        ctx.own.keep(&all);
     }
 }
 
-fn uids<K: Resource>(objects: Vec<Arc<K>>) -> HashSet<String> {
-    objects.iter().map(|object| object.uid().unwrap_or_default()).collect()
+fn uids<K: Resource>(objects: Vec<Arc<K>>) -> HashSet<Uid> {
+    objects.iter().map(|object| Uid::of(object.as_ref())).collect()
 }
 
 /// The gateways that there were the last two times.

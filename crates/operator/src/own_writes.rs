@@ -5,12 +5,13 @@
 //! that misses our own would make us do again what we did.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use duo_api::annotations::FINALIZER;
+use duo_runtime::Uid;
 use duo_runtime::metadata::{self, Changed};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -29,16 +30,16 @@ const SILENCE: Duration = Duration::from_secs(8);
 /// By uid: our last write. A clone shares it.
 #[derive(Clone)]
 pub(crate) struct OwnWrites {
-    written: Arc<Mutex<HashMap<String, Written>>>,
+    written: Arc<Mutex<HashMap<Uid, Written>>>,
     /// For new objects.
     silent: Arc<Grace>,
 }
 
 /// What our last write made of an object.
 struct Written {
-    version: String,
+    version: Box<str>,
     /// `None` once the cache has shown it.
-    unseen: Option<Unseen>,
+    unseen: Option<Box<Unseen>>,
 }
 
 /// What the cache does not show yet.
@@ -67,13 +68,14 @@ impl Default for OwnWrites {
 impl OwnWrites {
     /// Notes what became of an object by a write of ours. `from`: the resource version that it was made from.
     pub(crate) fn note<K: Resource + Clone + Send + Sync + 'static>(&self, from: Option<&str>, object: &K) {
-        let (Some(uid), Some(version)) = (object.uid(), object.resource_version()) else { return };
+        let (Some(_), Some(version)) = (&object.meta().uid, object.resource_version()) else { return };
+        let uid = Uid::of(object);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if written.len() >= MOST {
             written.clear();
         }
         let last = written.remove(&uid);
-        if last.as_ref().is_some_and(|last| last.version == version) {
+        if last.as_ref().is_some_and(|last| *last.version == version) {
             // Nothing was written.
             written.extend(last.map(|last| (uid, last)));
             return;
@@ -86,25 +88,25 @@ impl OwnWrites {
         let unseen = (!before.is_empty()).then(|| {
             let mut object = object.clone();
             object.meta_mut().managed_fields = None;
-            Unseen { before, object: Arc::new(object) }
+            Box::new(Unseen { before, object: Arc::new(object) })
         });
-        written.insert(uid, Written { version, unseen });
+        written.insert(uid, Written { version: version.into(), unseen });
     }
 
     /// The cache shows this now: what was written is kept no longer, unless it is newer for certain.
     pub(crate) fn shown<K: Resource>(&self, copy: &K) {
-        let (Some(uid), Some(version)) = (&copy.meta().uid, &copy.meta().resource_version) else { return };
+        let Some(version) = &copy.meta().resource_version else { return };
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = written.get_mut(uid) {
+        if let Some(last) = written.get_mut(&Uid::of(copy)) {
             last.unseen.take_if(|unseen| !unseen.before.contains(version));
         }
     }
 
     fn look<K: Resource + Send + Sync + 'static>(&self, copy: &K) -> Copy<K> {
-        let (Some(uid), Some(version)) = (copy.uid(), copy.resource_version()) else { return Copy::Shows };
+        let Some(version) = copy.resource_version() else { return Copy::Shows };
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(last) = written.get_mut(&uid) else { return Copy::Shows };
-        if last.version == version {
+        let Some(last) = written.get_mut(&Uid::of(copy)) else { return Copy::Shows };
+        if *last.version == version {
             return Copy::Shows;
         }
         let newer = last.unseen.as_ref().filter(|unseen| unseen.before.contains(&version));
@@ -117,6 +119,12 @@ impl OwnWrites {
     /// For how long a new object may still be silent; `None`: no longer.
     pub(crate) fn may_be_silent<K: Resource>(&self, object: &K, now: Instant) -> Option<Duration> {
         self.silent.left(object, now)
+    }
+
+    /// Forgets all but these objects.
+    pub(crate) fn keep(&self, uids: &HashSet<Uid>) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
+        self.silent.keep(uids);
     }
 
     /// An object that has spoken, or is gone.

@@ -20,19 +20,15 @@ impl Rhythm {
         Self { first: start + period.mul_f64(share), period }
     }
 
-    /// How long until the next moment; at least an eighth of a period, so that nobody comes twice for one.
-    pub(crate) fn until_next(&self, now: Instant) -> Duration {
-        let left = match now.checked_duration_since(self.first) {
-            None => self.first - now,
-            Some(since) => self.period - Duration::from_nanos(rest(since, self.period)),
-        };
-        if left < self.period / 8 { left + self.period } else { left }
-    }
-
     /// The moment before; `None` before the first.
     pub(crate) fn last(&self, now: Instant) -> Option<Instant> {
         let since = now.checked_duration_since(self.first)?;
         now.checked_sub(Duration::from_nanos(rest(since, self.period)))
+    }
+
+    /// Whether there is a moment after the one and not after the other.
+    pub(crate) fn falls_between(&self, after: Instant, until: Instant) -> bool {
+        self.last(until).is_some_and(|moment| moment > after)
     }
 }
 
@@ -47,19 +43,24 @@ mod tests {
     const PERIOD: Duration = Duration::from_secs(300);
 
     #[test]
-    fn whenever_they_ask_the_resources_of_a_gateway_meet() {
+    fn each_moment_falls_into_one_step_of_a_clock_however_long_its_steps_are() {
         let start = Instant::now();
         let rhythm = Rhythm::new(start, PERIOD, "bank", "duo");
-        let offset = (0..).map(|seconds| start + Duration::from_secs(seconds)).find(|now| rhythm.last(*now).is_some());
-        let first = offset.unwrap();
-        for seconds in (0..1000).step_by(7) {
-            let now = first + Duration::from_secs(seconds);
-            let wait = rhythm.until_next(now);
-            assert!(wait >= PERIOD / 8 && wait <= PERIOD + PERIOD / 8, "{wait:?}");
-            let next = now + wait;
-            // a moment after the timer the last moment is the one that was waited for
-            let last = rhythm.last(next + Duration::from_millis(1)).unwrap();
-            assert!(last > now && next.duration_since(last) <= Duration::from_millis(1), "{seconds}");
+        for step in [1, 7, 299, 300, 301, 1000].map(Duration::from_secs) {
+            let (mut now, mut moments) = (start, Vec::new());
+            while now < start + 20 * PERIOD {
+                let next = now + step;
+                if rhythm.falls_between(now, next) {
+                    let moment = rhythm.last(next).unwrap();
+                    assert!(moment > now && moment <= next);
+                    moments.push(moment);
+                }
+                now = next;
+            }
+            let apart = moments.windows(2).map(|pair| pair[1] - pair[0]);
+            assert!(apart.clone().all(|apart| apart.as_secs() % PERIOD.as_secs() == 0 && apart >= PERIOD), "{step:?}");
+            let all = 1 + (now - rhythm.first).as_secs() / PERIOD.as_secs();
+            assert!(step > PERIOD || moments.len() as u64 == all, "{step:?}: {} of {all}", moments.len());
         }
     }
 
@@ -68,7 +69,7 @@ mod tests {
         let start = Instant::now();
         let rhythm = Rhythm::new(start, PERIOD, "a", "b");
         assert!(rhythm.last(start).is_none());
-        assert!(rhythm.until_next(start) <= PERIOD + PERIOD / 8);
+        assert!(!rhythm.falls_between(start, start) && rhythm.falls_between(start, start + PERIOD));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::pace::Paces;
 use crate::report::Reporter;
 use crate::session::Sessions;
 use crate::shard::{self, Shard};
-use crate::{aside, assignment, gateway, housekeeping, model, watches};
+use crate::{aside, assignment, gateway, housekeeping, model, rounds, watches};
 
 /// Name of the Lease, and of this controller in events and metrics.
 pub(crate) const NAME: &str = "duo-operator";
@@ -48,8 +48,6 @@ const RELIST_PERIODS: u32 = 12;
 /// Child objects that were as declared are not read again for so long unless a watch tells a change of them: a gateway that
 /// comes up is looked at a dozen times.
 const UNREAD: Duration = Duration::from_secs(15);
-/// A connection to a pod is not kept until it is asked again: hundreds of them would be.
-const POD_IDLE: Duration = Duration::from_secs(3);
 /// Changes of one object within this time are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -93,6 +91,8 @@ pub enum RunError {
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let stop = shutdown::on_signal().map_err(RunError::Signal)?;
     let kube = client::connect().await?;
+    // A renewal of the lease waits for nothing else.
+    let lease_client = client::connect().await?;
     let metrics = Metrics::new("duo_operator");
     let health = admin::Health::new();
     health.set_ready("caches", false);
@@ -120,7 +120,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         let annotations = shard::lease_annotations(&scope);
         let health = health.clone();
         let alive = Arc::new(move || health.beat("election", SILENCE));
-        Election::start(kube.clone(), LeaseConfig { alive: Some(alive), annotations, ..config }, stop.clone())
+        Election::start(lease_client, LeaseConfig { alive: Some(alive), annotations, ..config }, stop.clone())
     });
     let leadership = election.as_ref().map_or_else(Leadership::always, Election::leadership);
     if election.is_some() {
@@ -220,14 +220,21 @@ impl Lead<'_> {
             leadership: leadership.clone(),
             resync,
             patience: args.patience(),
+            places: crate::places::Places::default(),
             contests: crate::contests::Contests::default(),
             attempts: crate::attempts::Attempts::default(),
             followed: crate::since::Since::default(),
             waiting: crate::turn::Waiting::default(),
             gateway_image: args.gateway_image.clone(),
             lookout: crate::gateway::Lookout::default(),
-            // Pods are asked directly, never through a proxy.
-            http: reqwest::Client::builder().no_proxy().pool_idle_timeout(POD_IDLE).build().map_err(RunError::Http)?,
+            // Pods are asked directly, never through a proxy, and lead nowhere else; no connection is kept, which would be
+            // hundreds.
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .pool_max_idle_per_host(0)
+                .build()
+                .map_err(RunError::Http)?,
             pods_assumed: false,
             pruned: gateway::Pruned::default(),
             kube,
@@ -251,6 +258,8 @@ impl Lead<'_> {
         let _nobody_else_listens = work.send(true);
         let patrol = gateway::patrol::run(Arc::clone(&ctx), router.clone());
         watching.spawn(async move { match patrol.await {} });
+        let rounds = rounds::run(Arc::clone(&ctx), router.clone());
+        watching.spawn(async move { match rounds.await {} });
         let kept = housekeeping::run(Arc::clone(&ctx));
         watching.spawn(async move { match kept.await {} });
         let start = crate::start::run(Arc::clone(&ctx), router);
@@ -345,7 +354,8 @@ where
                     let running = driver.metrics.start(driver.kind);
                     let key = ObjectRef::from_obj(object.as_ref());
                     let names = (object.namespace().unwrap_or_default(), object.name_any());
-                    let reconcile = tokio::time::timeout(LONGEST, aside::run(reconcile(object, ctx)));
+                    let _place = ctx.places.take();
+                    let reconcile = tokio::time::timeout(LONGEST, aside::run(reconcile(object, Arc::clone(&ctx))));
                     let action = match reconcile.await {
                         Ok(Some(Ok(next))) => driver.next(key, next, running),
                         Ok(Some(Err(error))) => driver.failed(key, &names, &error, running),

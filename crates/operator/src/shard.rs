@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use duo_api::AIGateway;
 use duo_api::annotations::{SHARD, SHARD_NAMESPACES, SHARD_SELECTOR};
 use duo_core::shards::{Scope, Seen, Turn, WHOLE, turn};
+use duo_runtime::Uid;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -40,9 +41,9 @@ pub(crate) struct Shard {
     rehearses: bool,
     busy: Busy,
     /// Gateways that the selector takes no more, by uid.
-    leaving: Mutex<HashMap<String, Instant>>,
+    leaving: Mutex<HashMap<Uid, Instant>>,
     /// Whose overlap with another's selector has been told, by uid.
-    told: Mutex<HashSet<String>>,
+    told: Mutex<HashSet<Uid>>,
 }
 
 /// The name of a shard's lease.
@@ -99,7 +100,7 @@ impl Shard {
         let busy = self.busy.is(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
         let turn = turn(Seen { me: &self.name, matches, noted, other_lives, gone_for, busy });
         if turn != Turn::Held {
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&gateway.uid().unwrap_or_default());
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&Uid::of(gateway));
         }
         Ok(match turn {
             Turn::Work => None,
@@ -118,9 +119,8 @@ impl Shard {
     /// go of it: that is no overlap.
     async fn tell_of_overlap(&self, gateway: &AIGateway, other: &str, reporter: &Reporter) {
         let moves = self.peers.scope(other).is_some_and(|scope| !scope.takes_labels(gateway.labels()));
-        let told = |set: &Mutex<HashSet<String>>| {
-            !set.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.uid().unwrap_or_default())
-        };
+        let told =
+            |set: &Mutex<HashSet<Uid>>| !set.lock().unwrap_or_else(PoisonError::into_inner).insert(Uid::of(gateway));
         if moves || told(&self.told) {
             return;
         }
@@ -139,14 +139,14 @@ impl Shard {
     }
 
     /// Forgets all but these gateways.
-    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+    pub(crate) fn keep(&self, uids: &HashSet<Uid>) {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid| uids.contains(uid));
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
     }
 
     fn leaving_for(&self, gateway: &AIGateway, matches: bool) -> u64 {
         let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
-        let uid = gateway.uid().unwrap_or_default();
+        let uid = Uid::of(gateway);
         if matches || gateway.annotations().get(SHARD) != Some(&self.name) {
             leaving.remove(&uid);
             return 0;

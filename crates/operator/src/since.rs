@@ -5,22 +5,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use duo_gateway_config::ModelKey;
-use kube::{Resource, ResourceExt};
+use duo_runtime::Uid;
+use kube::Resource;
 
 /// Moments by object, each for one declaration of it.
 #[derive(Default)]
-pub(crate) struct Since(Mutex<HashMap<String, (ModelKey, Instant)>>);
+pub(crate) struct Since(Mutex<HashMap<Uid, (ModelKey, Instant)>>);
 
 impl Since {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, (ModelKey, Instant)>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Uid, (ModelKey, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For how long it has been so for what is declared now; it begins when it is asked for the first time.
     pub(crate) fn elapsed<K: Resource>(&self, object: &K, declared: &ModelKey) -> Duration {
         let mut all = self.all();
-        let (of, since) =
-            all.entry(object.uid().unwrap_or_default()).or_insert_with(|| (declared.clone(), Instant::now()));
+        let (of, since) = all.entry(Uid::of(object)).or_insert_with(|| (declared.clone(), Instant::now()));
         if of != declared {
             (*of, *since) = (declared.clone(), Instant::now());
         }
@@ -28,13 +28,13 @@ impl Since {
     }
 
     /// Forgets all but these objects.
-    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+    pub(crate) fn keep(&self, uids: &HashSet<Uid>) {
         self.all().retain(|uid, _| uids.contains(uid));
     }
 
     /// It is not so any more, or the object is gone.
     pub(crate) fn forget<K: Resource>(&self, object: &K) {
-        self.all().remove(&object.uid().unwrap_or_default());
+        self.all().remove(&Uid::of(object));
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
         assert!(elapsed("one", "bedrock/a") >= pause, "it goes on");
         assert!(elapsed("one", "bedrock/b") + pause <= start.elapsed(), "declared anew");
         since.forget(&model("one"));
-        since.keep(&HashSet::from(["two".to_owned()]));
-        assert_eq!(since.all().keys().collect::<Vec<_>>(), ["two"]);
+        since.keep(&HashSet::from([Uid::from("two")]));
+        assert_eq!(since.all().keys().copied().collect::<Vec<_>>(), [Uid::from("two")]);
     }
 }

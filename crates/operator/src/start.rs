@@ -1,4 +1,4 @@
-//! Who is woken when this process begins to lead: what people use already at once, what is new one gateway after the other.
+//! Who is woken when this process begins to lead: first what people use already, then what is new, a few gateways at a time.
 //!
 //! All that a gateway needs to come up is shared by what belongs to it and short-lived: looks at GitLab, Secrets, words
 //! that can wait to be told. Two hundred that come up side by side would each look and tell anew what a few share.
@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::context::Context;
+use crate::session::key;
 use crate::watches::Router;
 
 /// New gateways that come up at the same time: with fewer of them the next one would wait for nothing but GitLab's answers.
@@ -21,6 +22,12 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Nor one whose pods do: an image takes its time, and what of the gateway follows is little for each.
 const PODS_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two that are known: some 15 ms of a processor are what looking at one takes, and an edit waits for no more than
+/// those that are under way.
+const PAUSE: Duration = Duration::from_millis(20);
+/// With so many reconciles at work nobody new comes up: on a slow machine all would, and each would tell each step of the
+/// others for want of their news.
+const BUSY: usize = 48;
 /// How often it is looked at who is there.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -28,12 +35,18 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) async fn run(ctx: Arc<Context>, router: Router) {
     let mut gateways = ctx.stores.gateways.state();
     gateways.sort_by_cached_key(|gateway| (gateway.namespace(), gateway.name_any()));
+    router.wake_without(&gateways).await;
     let (new, known): (Vec<_>, Vec<_>) = gateways.into_iter().partition(|gateway| is_new(gateway, &ctx));
-    router.wake_known(&known, &new).await;
+    for gateway in known {
+        let (namespace, name) = key(&gateway);
+        router.wake_all_of(&namespace, &name).await;
+        tokio::time::sleep(PAUSE).await;
+    }
     let mut coming: Vec<(ObjectRef<AIGateway>, Instant)> = Vec::new();
     for gateway in new {
         let key = ObjectRef::from_obj(gateway.as_ref());
-        while coming.len() >= AT_ONCE {
+        let waits = Instant::now();
+        while coming.len() >= AT_ONCE || ctx.places.taken() >= BUSY && waits.elapsed() < PATIENCE {
             tokio::time::sleep(LOOK).await;
             coming.retain(|(gateway, since)| {
                 let patience = if waits_for_pods(gateway, &ctx) { PODS_PATIENCE } else { PATIENCE };
@@ -46,7 +59,7 @@ pub(crate) async fn run(ctx: Arc<Context>, router: Router) {
 }
 
 /// Nobody has looked at it yet, and this process is to.
-fn is_new(gateway: &AIGateway, ctx: &Context) -> bool {
+pub(crate) fn is_new(gateway: &AIGateway, ctx: &Context) -> bool {
     let unseen = gateway.status.as_ref().is_none_or(|status| condition::is_unseen(status.observed_generation));
     unseen && !gateway.spec.suspend && ctx.shard.works_on(Some(gateway))
 }

@@ -12,6 +12,7 @@ use duo_core::contest;
 use duo_core::formers::{self, PATIENCE, SILENCE};
 use duo_core::serving::InForce;
 use duo_gateway_config::ModelKey;
+use duo_runtime::Uid;
 use kube::Resource;
 
 use crate::context::Context;
@@ -49,7 +50,7 @@ impl Waiting {
     }
 
     /// Forgets all but these objects.
-    pub(crate) fn keep(&self, uids: &HashSet<String>) {
+    pub(crate) fn keep(&self, uids: &HashSet<Uid>) {
         self.asked.keep(uids);
         self.some.keep(uids);
     }

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
+use tower::limit::ConcurrencyLimitLayer;
 
 use crate::error::{Error, Result};
 
-/// Connects with `KUBECONFIG` or the pod's service account. Sends nothing yet.
+/// Calls of one client that wait for their answer at the same time, beginnings of watches among them; the next one waits
+/// for its turn. Each has a connection of its own, which is kept for a while and takes some 30 KiB; and an API server has a
+/// few hundred places for all its clients together.
+const AT_ONCE: usize = 32;
+
+/// Connects with `KUBECONFIG` or the pod's service account. Sends nothing yet. Two clients do not wait for each other.
 pub async fn connect() -> Result<Client> {
     let what = "configuring the Kubernetes client";
     let mut config = Config::infer().await.map_err(|e| Error::new(what, kube::Error::InferConfig(e)))?;
@@ -26,7 +33,7 @@ fn same_proxy(url: &str, known: impl Fn(&String) -> bool) -> bool {
     known(&url.to_owned()) || known(&url.trim_end_matches('/').to_owned())
 }
 
-/// Connects with the given configuration. Calls get their limit from [`crate::call`]; here are the ones of
+/// Connects with the given configuration. Calls get their limit of time from [`crate::call`]; here are the ones of
 /// connections.
 pub fn connect_with(mut config: Config) -> Result<Client> {
     config.connect_timeout = Some(Duration::from_secs(10));
@@ -34,5 +41,6 @@ pub fn connect_with(mut config: Config) -> Result<Client> {
     // above the 290 s after which the API server ends a watch
     config.read_timeout = Some(Duration::from_secs(295));
     config.reset_reader_on_write = true;
-    Client::try_from(config).map_err(|e| Error::new("configuring the Kubernetes client", e))
+    let builder = ClientBuilder::try_from(config).map_err(|e| Error::new("configuring the Kubernetes client", e))?;
+    Ok(builder.with_layer(&ConcurrencyLimitLayer::new(AT_ONCE)).build())
 }

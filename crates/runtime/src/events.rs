@@ -14,7 +14,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 
-use crate::error::call;
+use crate::{error::call, uid::Uid};
 
 /// Longest text of an event, in bytes (limit of events.k8s.io/v1).
 const LONGEST_NOTE: usize = 1024;
@@ -126,7 +126,7 @@ fn cut(text: &str, bytes: usize) -> String {
 
 #[derive(Default)]
 struct Limiter {
-    objects: HashMap<String, Bucket>,
+    objects: HashMap<Uid, Bucket>,
     /// When those of which nothing is said any more were forgotten.
     swept: Option<Instant>,
 }
@@ -134,8 +134,8 @@ struct Limiter {
 struct Bucket {
     tokens: f64,
     filled: Instant,
-    /// By hash: the sentences themselves would take more memory than the objects.
-    said: HashMap<u64, Instant>,
+    /// By hash, and no more than a few: the sentences themselves, or a map, would take more memory than the objects.
+    said: Vec<(u64, Instant)>,
 }
 
 fn hash(notice: &Notice) -> u64 {
@@ -150,13 +150,14 @@ impl Limiter {
             self.swept = Some(now);
             self.objects.retain(|_, bucket| now.duration_since(bucket.filled) < QUIET);
         }
-        let (key, notice) = (about.uid.clone().or_else(|| about.name.clone()).unwrap_or_default(), hash(notice));
+        let key = Uid::from(about.uid.as_deref().or(about.name.as_deref()).unwrap_or_default());
+        let notice = hash(notice);
         if self.objects.len() >= MOST_OBJECTS && !self.objects.contains_key(&key) {
             self.objects.clear();
         }
-        let bucket = self.objects.entry(key).or_insert(Bucket { tokens: BURST, filled: now, said: HashMap::new() });
-        bucket.said.retain(|_, at| now.duration_since(*at) < REPEAT);
-        if bucket.said.contains_key(&notice) {
+        let bucket = self.objects.entry(key).or_insert(Bucket { tokens: BURST, filled: now, said: Vec::new() });
+        bucket.said.retain(|(_, at)| now.duration_since(*at) < REPEAT);
+        if bucket.said.iter().any(|(said, _)| *said == notice) {
             return false;
         }
         let refilled = now.duration_since(bucket.filled).as_secs_f64() / REFILL.as_secs_f64();
@@ -166,7 +167,8 @@ impl Limiter {
             return false;
         }
         bucket.tokens -= 1.0;
-        bucket.said.insert(notice, now);
+        bucket.said.push((notice, now));
+        bucket.said.shrink_to_fit();
         true
     }
 }

@@ -18,6 +18,8 @@ pub mod pace;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+pub mod uid;
 
 pub use error::{Error, Result, call};
 pub use tokio_util::sync::CancellationToken;
+pub use uid::Uid;

@@ -120,8 +120,8 @@ pub(crate) async fn reconcile(item: Arc<FeatureAssignment>, ctx: &Context) -> Re
     let (before, events) = (before.conditions.as_slice(), outcome.events.as_slice());
     let report = Report { before, findings: &findings, status: &status, events };
     let told = ctx.reporter.write(&api, &live, &report).await?;
-    let period = Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name));
-    Ok(outcome.next.sooner(told).sooner(period))
+    let look = ctx.next_look(&namespace, &live.spec.gateway_ref.name);
+    Ok(outcome.next.sooner(told).sooner(look))
 }
 
 /// Whether gateway or model are on their way and wake it when they are there: until then there is nothing to say.

@@ -111,6 +111,7 @@ impl Stage {
             leadership,
             resync: RESYNC,
             patience: Patience::default(),
+            places: crate::places::Places::default(),
             contests: Contests::default(),
             attempts: crate::attempts::Attempts::default(),
             followed: crate::since::Since::default(),

@@ -210,7 +210,7 @@ async fn prune(gateway: &AIGateway, kept: &Kept, ctx: &Context) -> Result<(), Er
     let all =
         [config_maps, services, deployments, disruption_budgets, autoscalers, network_policies, ingresses, routes];
     let declared = all.map(|names| names.iter().map(String::as_str).collect::<Vec<_>>().join(",")).join(";");
-    if !ctx.pruned.is_new(&uid, &declared) {
+    if !ctx.pruned.is_new(duo_runtime::Uid::of(gateway), &declared) {
         return Ok(());
     }
     let namespace = gateway.namespace().unwrap_or_default();
@@ -229,6 +229,6 @@ async fn prune(gateway: &AIGateway, kept: &Kept, ctx: &Context) -> Result<(), Er
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),
     }
-    ctx.pruned.done(uid, declared);
+    ctx.pruned.done(duo_runtime::Uid::of(gateway), declared);
     Ok(())
 }

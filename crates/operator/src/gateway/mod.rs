@@ -63,7 +63,7 @@ pub(crate) async fn reconcile(gateway: Arc<AIGateway>, ctx: &Context) -> Result<
     ctx.own.note(from.as_deref(), &live);
     let gitlab = gitlab?;
 
-    let mut next = cluster.next.sooner(gitlab.next).sooner(Next::After(ctx.resync_of(&namespace, &live.name_any())));
+    let mut next = cluster.next.sooner(gitlab.next);
     let mut findings = cluster.findings.clone();
     findings.extend(gitlab.findings.iter().cloned());
     if let Some(refused) = &cluster.refused {

@@ -109,8 +109,8 @@ pub(crate) async fn reconcile(model: Arc<SelfHostedModel>, ctx: &Context) -> Res
     let (before, events) = (before.conditions.as_slice(), outcome.events.as_slice());
     let report = Report { before, findings: &findings, status: &status, events };
     let told = ctx.reporter.write(&api, &live, &report).await?;
-    let period = Next::After(ctx.resync_of(&namespace, &live.spec.gateway_ref.name));
-    Ok(outcome.next.sooner(told).sooner(period))
+    let look = ctx.next_look(&namespace, &live.spec.gateway_ref.name);
+    Ok(outcome.next.sooner(told).sooner(look))
 }
 
 fn conditions_of_model(model: &SelfHostedModel) -> &[duo_api::Condition] {

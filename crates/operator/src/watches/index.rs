@@ -34,13 +34,8 @@ pub(crate) struct Index<K> {
     of: PhantomData<fn() -> K>,
 }
 
-#[derive(Default)]
-struct Groups {
-    /// By gateway.
-    names: HashMap<Key, BTreeSet<String>>,
-    /// By object: its gateway. One that was replaced unseen may belong to another.
-    gateways: HashMap<Key, String>,
-}
+/// Names of objects by gateway.
+type Groups = HashMap<Key, BTreeSet<Box<str>>>;
 
 impl<K> Clone for Index<K> {
     fn clone(&self) -> Self {
@@ -55,33 +50,36 @@ impl<K> Default for Index<K> {
 }
 
 impl<K: Dependent> Index<K> {
-    /// Takes in an object that came, changed or went.
-    pub(super) fn take(&self, object: &K, deleted: bool) {
-        let namespace = object.namespace().unwrap_or_default();
+    /// Takes in an object that came, changed or went. `before`: as it was; one that was replaced unseen may have belonged to
+    /// another gateway.
+    pub(super) fn take(&self, object: &K, before: Option<&K>, deleted: bool) {
+        let key = |object: &K| (object.namespace().unwrap_or_default(), object.gateway().to_owned());
+        let name = object.name_any();
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        let key = (namespace.clone(), object.name_any());
-        let before = groups.gateways.remove(&key);
-        if let Some(before) = before.filter(|before| deleted || before != object.gateway()) {
-            let gateway = (namespace.clone(), before);
-            let left = groups.names.get_mut(&gateway).is_some_and(|names| {
-                names.remove(&key.1);
+        let mut leave = |gateway: Key| {
+            let left = groups.get_mut(&gateway).is_some_and(|names| {
+                names.remove(name.as_str());
                 names.is_empty()
             });
             if left {
-                groups.names.remove(&gateway);
+                groups.remove(&gateway);
             }
+        };
+        if let Some(before) = before.filter(|before| deleted || before.gateway() != object.gateway()) {
+            leave(key(before));
         }
-        if !deleted {
-            groups.names.entry((namespace, object.gateway().to_owned())).or_default().insert(key.1.clone());
-            groups.gateways.insert(key, object.gateway().to_owned());
+        if deleted {
+            leave(key(object));
+        } else {
+            groups.entry(key(object)).or_default().insert(name.into());
         }
     }
 
     /// Names of what belongs to a gateway.
     pub(crate) fn of(&self, namespace: &str, gateway: &str) -> Vec<String> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
-        let names = groups.names.get(&(namespace.to_owned(), gateway.to_owned()));
-        names.map(|names| names.iter().cloned().collect()).unwrap_or_default()
+        let names = groups.get(&(namespace.to_owned(), gateway.to_owned()));
+        names.map(|names| names.iter().map(|name| name.to_string()).collect()).unwrap_or_default()
     }
 }
 
@@ -103,18 +101,23 @@ mod tests {
     #[test]
     fn objects_come_change_hands_and_go() {
         let index = Index::default();
-        index.take(&assignment("a", "one", "duo"), false);
-        index.take(&assignment("a", "two", "duo"), false);
-        index.take(&assignment("b", "one", "duo"), false);
-        index.take(&assignment("a", "one", "duo"), false);
+        let (one, two) = (assignment("a", "one", "duo"), assignment("a", "two", "duo"));
+        index.take(&one, None, false);
+        index.take(&two, None, false);
+        index.take(&assignment("b", "one", "duo"), None, false);
+        index.take(&one, Some(&one), false);
         assert_eq!(index.of("a", "duo"), ["one", "two"]);
         assert_eq!(index.of("b", "duo"), ["one"]);
         // deleted and made anew for another gateway while the watch was interrupted
-        index.take(&assignment("a", "one", "other"), false);
+        let other = assignment("a", "one", "other");
+        index.take(&other, Some(&one), false);
         assert_eq!((index.of("a", "duo"), index.of("a", "other")), (vec!["two".to_owned()], vec!["one".to_owned()]));
-        index.take(&assignment("a", "two", "duo"), true);
-        index.take(&assignment("a", "two", "duo"), true);
-        assert!(index.of("a", "duo").is_empty());
-        assert_eq!(index.groups.read().unwrap().names.len(), 2, "nothing is kept of what is gone");
+        // the same, and deleted before it was seen
+        let last = assignment("a", "one", "third");
+        index.take(&last, Some(&other), true);
+        index.take(&two, Some(&two), true);
+        index.take(&two, None, true);
+        assert!(["duo", "other", "third"].iter().all(|gateway| index.of("a", gateway).is_empty()));
+        assert_eq!(index.groups.read().unwrap().len(), 1, "nothing is kept of what is gone");
     }
 }

@@ -10,7 +10,6 @@ mod index;
 mod relevance;
 mod router;
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +40,7 @@ use crate::own_writes::OwnWrites;
 use cache::{Cache, Change};
 use children::Children;
 use index::Index;
-use relevance::{Primary, Relevance};
+use relevance::Primary;
 pub(crate) use router::Router;
 use router::Touched;
 
@@ -150,23 +149,27 @@ impl ByHand {
 
     /// A model came, changed or went.
     pub(crate) fn model(&mut self, event: Event<SelfHostedModel>) {
+        index_by_hand(&self.stores.models, &self.stores.models_by_gateway, &event);
         self.models.apply_watcher_event(&event);
-        index_by_hand(&self.stores.models_by_gateway, event);
     }
 
     /// An assignment came, changed or went.
     pub(crate) fn assignment(&mut self, event: Event<FeatureAssignment>) {
+        index_by_hand(&self.stores.assignments, &self.stores.assignments_by_gateway, &event);
         self.assignments.apply_watcher_event(&event);
-        index_by_hand(&self.stores.assignments_by_gateway, event);
     }
 }
 
-fn index_by_hand<K: index::Dependent>(index: &Index<K>, event: Event<K>) {
-    match event {
-        Event::Apply(object) | Event::InitApply(object) => index.take(&object, false),
-        Event::Delete(object) => index.take(&object, true),
-        Event::Init | Event::InitDone => {}
-    }
+fn index_by_hand<K>(store: &Store<K>, index: &Index<K>, event: &Event<K>)
+where
+    K: index::Dependent + Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (object, deleted) = match event {
+        Event::Apply(object) | Event::InitApply(object) => (object, false),
+        Event::Delete(object) => (object, true),
+        Event::Init | Event::InitDone => return,
+    };
+    index.take(object, store.get(&reference(object)).as_deref(), deleted);
 }
 
 fn of<K>(store: &Store<K>, index: &Index<K>, namespace: &str, gateway: &str) -> Vec<Arc<K>>
@@ -198,11 +201,15 @@ pub(crate) fn start(
     let router = Router::new(stores.clone(), known.clone(), works, gateway_tx, model_tx, assignment_tx);
 
     let (models, assignments) = (stores.models_by_gateway.clone(), stores.assignments_by_gateway.clone());
-    let own = |_: &AIGateway, _: bool| ();
+    let own = |_: &AIGateway, _: Option<&AIGateway>, _: bool| ();
     primary(client, scope, gateway_writer, own, router.clone(), Router::gateway_changed, tasks, "AIGateway");
-    let index = move |model: &SelfHostedModel, deleted: bool| models.take(model, deleted);
+    let index = move |model: &SelfHostedModel, before: Option<&SelfHostedModel>, deleted| {
+        models.take(model, before, deleted);
+    };
     primary(client, scope, model_writer, index, router.clone(), Router::model_changed, tasks, "SelfHostedModel");
-    let index = move |item: &FeatureAssignment, deleted: bool| assignments.take(item, deleted);
+    let index = move |item: &FeatureAssignment, before: Option<&FeatureAssignment>, deleted| {
+        assignments.take(item, before, deleted);
+    };
     let (changed, name) = (Router::assignment_changed, "FeatureAssignment");
     primary(client, scope, assignment_writer, index, router.clone(), changed, tasks, name);
 
@@ -225,7 +232,7 @@ fn primary<K, F>(
     client: &kube::Client,
     scope: &Scope,
     writer: Writer<K>,
-    index: impl Fn(&K, bool) + Send + 'static,
+    index: impl Fn(&K, Option<&K>, bool) + Send + 'static,
     router: Router,
     changed: fn(Router, Touched<K>) -> F,
     tasks: &mut JoinSet<&'static str>,
@@ -246,7 +253,6 @@ fn primary<K, F>(
     let mut events = futures::stream::select_all(watches);
     let mut cache = Cache::new(writer, scope.namespaces(), name);
     tasks.spawn(async move {
-        let mut seen: HashMap<ObjectRef<K>, Relevance> = HashMap::new();
         while let Some((at, event)) = events.next().await {
             let event = match event {
                 Ok(event) => event,
@@ -258,26 +264,18 @@ fn primary<K, F>(
             let changes = cache.take(at, event);
             for change in &changes {
                 router.known.own.shown(change.object.as_ref());
-                index(&change.object, change.deleted);
+                index(&change.object, change.before.as_deref(), change.deleted);
             }
             let first = cache.open();
             for Change { object, before: former, deleted } in changes {
-                let key = reference(object.as_ref());
                 let now = object.relevance();
-                let before = if deleted {
-                    seen.remove(&key);
-                    None
-                } else {
-                    seen.get(&key)
-                };
+                let before = former.as_ref().filter(|_| !deleted).map(|former| former.relevance());
+                let before = before.as_ref();
                 let own = before.is_none_or(|before| before.own != now.own);
                 let declared = before.is_none_or(|before| before.declared != now.declared);
                 let state = before.is_none_or(|before| before.state != now.state);
                 let to_models = before.is_none_or(|before| before.for_models != now.for_models);
                 let to_assignments = before.is_none_or(|before| before.for_assignments != now.for_assignments);
-                if !deleted {
-                    seen.insert(key, now);
-                }
                 // With the first lists nothing has changed; whoever begins to work begins with everything.
                 if !first && (own || declared || state || to_models || to_assignments) {
                     let own = own && !deleted;

@@ -103,27 +103,31 @@ impl Router {
         Self { stores, known, works, gateways, models, assignments, soon: Arc::default() }
     }
 
-    /// Wakes these gateways and all models and assignments but those of `new` gateways, which their first status wakes. The
-    /// resources of a gateway come together: they share looks at their GitLab.
-    pub(crate) async fn wake_known(&self, known: &[Arc<AIGateway>], new: &[Arc<AIGateway>]) {
-        for gateway in known {
-            self.wake_gateway(reference(gateway.as_ref())).await;
+    /// Wakes models and assignments whose gateway is none of these.
+    pub(crate) async fn wake_without(&self, gateways: &[Arc<AIGateway>]) {
+        let there: HashSet<(Option<&str>, &str)> = gateways
+            .iter()
+            .map(|gateway| {
+                (gateway.metadata.namespace.as_deref(), gateway.metadata.name.as_deref().unwrap_or_default())
+            })
+            .collect();
+        for model in self.stores.models.state() {
+            if !there.contains(&(model.metadata.namespace.as_deref(), &model.spec.gateway_ref.name)) {
+                self.wake_model(reference(model.as_ref())).await;
+            }
         }
-        let new: HashSet<(Option<String>, String)> =
-            new.iter().map(|gateway| (gateway.namespace(), gateway.name_any())).collect();
-        let is_new = |namespace: &Option<String>, name: &String| new.contains(&(namespace.clone(), name.clone()));
-        let mut models = self.stores.models.state();
-        models.sort_by_cached_key(|model| (model.namespace(), model.spec.gateway_ref.name.clone()));
-        models.retain(|model| !is_new(&model.metadata.namespace, &model.spec.gateway_ref.name));
-        for model in models {
-            self.wake_model(reference(model.as_ref())).await;
+        for item in self.stores.assignments.state() {
+            if !there.contains(&(item.metadata.namespace.as_deref(), &item.spec.gateway_ref.name)) {
+                self.wake_assignment(reference(item.as_ref())).await;
+            }
         }
-        let mut assignments = self.stores.assignments.state();
-        assignments.sort_by_cached_key(|item| (item.namespace(), item.spec.gateway_ref.name.clone()));
-        assignments.retain(|item| !is_new(&item.metadata.namespace, &item.spec.gateway_ref.name));
-        for item in assignments {
-            self.wake_assignment(reference(item.as_ref())).await;
-        }
+    }
+
+    /// Wakes a gateway and all that belongs to it.
+    pub(crate) async fn wake_all_of(&self, namespace: &str, gateway: &str) {
+        self.wake_gateway(ObjectRef::new(gateway).within(namespace)).await;
+        self.wake_models(namespace, gateway).await;
+        self.wake_assignments(namespace, gateway).await;
     }
 
     /// Wakes one gateway.
