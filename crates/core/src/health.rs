@@ -3,15 +3,24 @@
 //! The overall `success` is of no use: on 19.x it is false merely for lack of a tagged runner. Texts are those of
 //! GitLab 18.9 and 19.x.
 
+use std::time::Duration;
+
 use duo_api::condition::{
-    AGENT_PLATFORM_REACHABLE, CODE_SUGGESTIONS_MODEL_ASSIGNED, GATEWAY_REACHABLE, GATEWAY_URL_CONFIGURED,
+    AGENT_PLATFORM_REACHABLE, CODE_SUGGESTIONS_MODEL_ASSIGNED, Condition, GATEWAY_REACHABLE, GATEWAY_URL_CONFIGURED,
     LICENSE_ACTIVE,
 };
 use duo_api::instance::ProbeStatus;
 
-use crate::conditions::Finding;
+use crate::conditions::{self, Finding};
 use crate::observed::{Instance, Probe};
 use crate::url_rules;
+
+/// How soon a health check that found something wrong is repeated, which takes GitLab seconds.
+const RETRY: Duration = Duration::from_secs(15);
+/// The same while what it says is new.
+const RETRY_NEW: Duration = Duration::from_secs(2);
+/// For how long that is.
+const NEW: Duration = Duration::from_secs(30);
 
 /// What the health check says of one thing, and an event that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +73,20 @@ impl OwnProbe {
             ),
         }
     }
+}
+
+/// How soon a health check that found something wrong is repeated. `before`: the gateway's conditions.
+///
+/// Often at first: a new gateway's pods are ready a moment before the cluster leads to them, and who mends something looks.
+pub fn retry_in(before: &[Condition], now: jiff::Timestamp) -> Duration {
+    let since =
+        conditions::get(before, GATEWAY_REACHABLE).map(|told| told.last_transition_time.parse::<jiff::Timestamp>());
+    let age = match since {
+        Some(Ok(since)) => Duration::try_from(now.duration_since(since)).unwrap_or_default(),
+        Some(Err(_)) => Duration::MAX,
+        None => Duration::ZERO,
+    };
+    if age < NEW { RETRY_NEW } else { RETRY }
 }
 
 /// Whether GitLab reaches the gateway: the host probe for our URL, else a passed connection check.
@@ -243,6 +266,26 @@ mod tests {
 
     fn probe(name: &str, success: bool, message: &str) -> Probe {
         Probe { name: name.into(), success, message: message.into(), instance_id: None }
+    }
+
+    #[test]
+    fn what_has_gone_wrong_just_now_is_looked_at_again_soon() {
+        let now: jiff::Timestamp = "2026-11-24T12:01:00Z".parse().unwrap();
+        let told = |since: &str| {
+            let finding = Finding::fails(GATEWAY_REACHABLE, "GatewayUnreachable", "refused");
+            conditions::merge(&[], &[finding], None, since)
+        };
+        let cases = [
+            (Vec::new(), RETRY_NEW),
+            (told("2026-11-24T12:00:55Z"), RETRY_NEW),
+            (told("2026-11-24T12:00:31Z"), RETRY_NEW),
+            (told("2026-11-24T12:00:30Z"), RETRY),
+            (told("2026-10-24T12:00:30Z"), RETRY),
+            (told("long ago"), RETRY),
+        ];
+        for (before, expected) in cases {
+            assert_eq!(retry_in(&before, now), expected, "{before:?}");
+        }
     }
 
     #[test]

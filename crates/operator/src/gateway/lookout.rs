@@ -217,7 +217,7 @@ impl Lookout {
             async move {
                 let url = pods::admin_url(ip, &format!("models/check?{query}"))?;
                 let answer = ctx.http.post(url).bearer_auth(token).timeout(ASK_TIMEOUT + WAIT).send().await.ok()?;
-                let body: serde_json::Value = answer.error_for_status().ok()?.json().await.ok()?;
+                let body = pods::json(answer.error_for_status().ok()?).await?;
                 serde_json::from_value::<CheckWire>(body.get("check")?.clone()).ok()
             }
         }))

@@ -19,8 +19,6 @@ use crate::error::Next;
 use crate::report::Event;
 use crate::session::Session;
 
-/// How soon a health check that found something wrong is repeated.
-const HEALTH_RETRY: Duration = Duration::from_secs(15);
 /// A gateway that does not answer its own health page in this time is not reached.
 const OWN_PROBE: Duration = Duration::from_secs(3);
 
@@ -47,12 +45,14 @@ pub(super) async fn run(
             && holds(&license(probes).finding)
             && agents(probes, outcome).is_none_or(|finding| holds(&finding))
     };
+    let before = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let retry = health::retry_in(before, jiff::Timestamp::now());
     let mut known = session.last_health().await;
     if configured {
         let max_age = match (fresh, known.as_ref().is_some_and(|probes| good(probes, outcome))) {
             (true, _) => Duration::ZERO,
             (false, true) => once_a_period(ctx.resync),
-            (false, false) => HEALTH_RETRY.min(ctx.resync),
+            (false, false) => retry.min(ctx.resync),
         };
         match session.health(max_age).await {
             Ok(probes) => known = Some(probes),
@@ -67,7 +67,7 @@ pub(super) async fn run(
     }
     let probes: Arc<Vec<Probe>> = known.unwrap_or_default();
     if configured && !good(&probes, outcome) {
-        outcome.next = outcome.next.sooner(Next::After(HEALTH_RETRY));
+        outcome.next = outcome.next.sooner(Next::After(retry));
     }
     outcome.instance_id = health::instance_id(&probes);
     let reachable = health::gateway_reachable(&probes, &url, false, None);

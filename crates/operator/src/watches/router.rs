@@ -149,7 +149,11 @@ impl Router {
         let router = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep_until(due.into()).await;
-            router.wake_gateway(key.0).await;
+            router.wake_gateway(key.0.clone()).await;
+            // The last of what belonged to it may go after it.
+            if router.stores.gateways.get(&key.0).is_none() {
+                router.forget(&key.0);
+            }
         });
     }
 
